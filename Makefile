@@ -1,0 +1,25 @@
+VENV ?= .venv
+PYTHON ?= python3
+RUN := $(VENV)/bin/python
+
+.PHONY: train test lint clean
+
+train: $(VENV)/installed
+	$(RUN) scripts/train_agent.py --agent dsn
+
+test: $(VENV)/installed lint
+	$(RUN) -m pytest -n 2
+
+lint: $(VENV)/installed
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --constraint constraints.txt --editable ".[dev,contrib]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache dist

@@ -1,0 +1,187 @@
+"""The learning loop of agents that follow a policy gradient.
+
+Shapes: B sub-environments, S samples a context, G independent decisions a context.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vidselect_agents.base import Agent, Callback, ObservingAgent, progress
+from vidselect_agents.gradients import MovingAverage, all_arms_loss, sampled_loss
+from vidselect_agents.selection import OnePerSection, Selection
+from vidselect_env.envs.batched import SelectVectorEnv
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyGradientConfig:
+    """What every policy-gradient agent is told.
+
+    Args:
+        gradient: reinforce, or all_arms: exact and without sampling, where a decision has few arms.
+        baseline: of REINFORCE: greedy, moving_average, leave_one_out or none.
+        samples_per_context: actions tried in each context; a bank makes more than one free.
+        learning_rate: Adam's.
+        decay: of the learning rate over the run: cosine to zero, none, or steps of a tenth at 4/9 and 8/9
+            of it (AS's 20th and 40th of 45 epochs).
+        weight_decay: Adam's.
+        entropy_coefficient: weight of a decision's mean entropy, in nats, that is added to the reward.
+        max_gradient_norm: larger gradients are scaled down to it.
+    """
+
+    gradient: str = "reinforce"
+    baseline: str = "greedy"
+    samples_per_context: int = 1
+    learning_rate: float = 1e-3
+    decay: str = "cosine"
+    weight_decay: float = 1e-4
+    entropy_coefficient: float = 0.0
+    max_gradient_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, known in (("gradient", ("reinforce", "all_arms")), ("decay", tuple(_DECAYS))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} ({getattr(self, name)!r}) must be one of {', '.join(known)}")
+        if self.samples_per_context < 1:
+            raise ValueError(f"samples_per_context ({self.samples_per_context}) must be at least 1")
+
+
+_DECAYS: dict[str, Callable[[float], float]] = {
+    "none": lambda done: 1.0,
+    "cosine": lambda done: 0.5 * (1 + float(torch.cos(torch.tensor(done * torch.pi)))),
+    "steps": lambda done: 0.1 ** ((done >= 4 / 9) + (done >= 8 / 9)),
+}
+
+
+class PolicyGradientAgent(ObservingAgent):
+    """Learns by REINFORCE, or the exact gradient, on a batched environment.
+
+    A subclass gives `make_scorer`, and `policy`: the distribution over selections of a batch of contexts.
+    """
+
+    config: PolicyGradientConfig
+    log_every_steps = 2048
+
+    def __init__(
+        self, env: SelectVectorEnv, *, config: Any = None, seed: int = 0, device: str | torch.device = "cpu"
+    ) -> None:
+        super().__init__(env, config=config, seed=seed, device=device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.scorer = self.make_scorer().to(self.device)
+        self._moving_average: MovingAverage | None = None
+
+    @abstractmethod
+    def make_scorer(self) -> nn.Module:
+        """The network from observations to scores."""
+
+    @abstractmethod
+    def policy(self, observations: Tensor) -> Selection:
+        """The distribution over selections, from observations (B, ...)."""
+
+    def auxiliary_loss(self, selection: Selection) -> Tensor | float:
+        """Added to the policy gradient's loss."""
+        return 0.0
+
+    def modules(self) -> nn.ModuleDict:
+        return nn.ModuleDict({"scorer": self.scorer})
+
+    @torch.no_grad()
+    def act(self, observations: Tensor, *, deterministic: bool) -> Tensor:
+        self.scorer.eval()
+        selection = self.policy(observations)
+        return selection.mode() if deterministic else selection.sample(1, self.generator)[0]
+
+    def learn(self, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False) -> Agent:
+        optimizer = torch.optim.Adam(
+            self.scorer.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay
+        )
+        updates = -(-total_timesteps // self.env.num_envs)
+        decay = _DECAYS[self.config.decay]
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda update: decay(update / updates))
+        recorder = _Recorder(self)
+        observations, _ = self.env.reset(seed=self.seed)
+        with progress(total_timesteps, label=self.name, shown=progress_bar) as bar:
+            for _ in range(updates):
+                self.scorer.train()
+                selection = self.policy(observations.to(self.device))
+                actions = selection.sample(self.config.samples_per_context, self.generator)
+                objective = self._loss(selection, actions) + self.auxiliary_loss(selection)
+                entropy = selection.entropy().mean()
+                loss = objective - self.config.entropy_coefficient * entropy
+                optimizer.zero_grad()
+                loss.backward()
+                norm = nn.utils.clip_grad_norm_(self.scorer.parameters(), self.config.max_gradient_norm)
+                optimizer.step()
+                schedule.step()
+                observations, rewards, _, _, infos = self.env.step(actions[0].to(self.env.device))
+                self.num_timesteps += self.env.num_envs
+                recorder.record(rewards, infos["final_info"], loss=loss, entropy=entropy, gradient_norm=norm)
+                bar.update(self.env.num_envs)
+                if callback is not None and not callback(self):
+                    break
+        recorder.write()
+        return self
+
+    def _loss(self, selection: Selection, actions: Tensor) -> Tensor:
+        if self.config.gradient == "all_arms":
+            if not isinstance(selection, OnePerSection):
+                raise ValueError(f"gradient 'all_arms' needs one choice a section, which {self.name!r} has not")
+            return all_arms_loss(selection, self.env.full_information().to(self.device))
+        if self.config.baseline == "moving_average" and self._moving_average is None:
+            decisions = selection.entropy().shape[-1]
+            self._moving_average = MovingAverage(self.env.problem.num_contexts, decisions)
+        return sampled_loss(
+            selection,
+            actions,
+            lambda tried: self.env.decision_rewards(tried.to(self.env.device)).to(self.device),
+            baseline=self.config.baseline,
+            contexts=self.env.contexts,
+            moving_average=self._moving_average,
+        )
+
+
+class _Recorder:
+    """Averages of what happened since the last line of the log."""
+
+    def __init__(self, agent: PolicyGradientAgent) -> None:
+        self.agent = agent
+        self.started_s = time.perf_counter()
+        self.first_step = self.last_step = agent.num_timesteps
+        self.sums: dict[str, Tensor] = {}
+        self.updates = 0
+        self.cumulative_regret = 0.0
+
+    def record(self, rewards: Tensor, infos: dict[str, Tensor], **train: Tensor) -> None:
+        values = {"rollout/ep_rew_mean": rewards, "rollout/accuracy": infos["is_correct"].float()}
+        if "regret" in infos:
+            values["rollout/regret_mean"] = infos["regret"]
+        values |= {f"train/{name}": value.detach() for name, value in train.items()}
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, torch.zeros(())) + value.mean().cpu()
+        self.updates += 1
+        if self.agent.num_timesteps - self.last_step >= self.agent.log_every_steps:
+            self.write()
+
+    def write(self) -> None:
+        if not self.updates:
+            return
+        logger, steps = self.agent.logger, self.agent.num_timesteps
+        means = {name: (value / self.updates).item() for name, value in self.sums.items()}
+        for name, value in means.items():
+            logger.record(name, value)
+        if "rollout/regret_mean" in means:
+            self.cumulative_regret += means["rollout/regret_mean"] * (steps - self.last_step)
+            logger.record("rollout/regret_cumulative", self.cumulative_regret)
+        elapsed_s = time.perf_counter() - self.started_s
+        logger.record("time/steps_per_second", (steps - self.first_step) / elapsed_s)
+        logger.record("time/total_timesteps", steps)
+        logger.dump(steps)
+        self.sums, self.updates, self.last_step = {}, 0, steps

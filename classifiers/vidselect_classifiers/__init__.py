@@ -1,0 +1,79 @@
+"""Clip classifiers: uint8 clips in, logits and features out.
+
+`make_classifier("r3d_18", weights="kinetics400")` makes one by name; `CLASSIFIERS` lists the names.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from vidselect_classifiers import frame_resnet, i3d, tiny_r3d, torchvision_models, video_resnet
+from vidselect_classifiers.base import ClipClassifier, ClipGeometry, ClipOutput
+from vidselect_classifiers.cost import gmacs
+from vidselect_classifiers.registry import lookup
+from vidselect_classifiers.weights import WeightsError, load_weights, save_weights, weights_sha256
+
+__all__ = [
+    "CLASSIFIERS",
+    "ClipClassifier",
+    "ClipGeometry",
+    "ClipOutput",
+    "WeightsError",
+    "gmacs",
+    "load_weights",
+    "make_classifier",
+    "save_weights",
+    "weights_sha256",
+]
+
+CLASSIFIERS: dict[str, Callable[..., ClipClassifier]] = {
+    "tiny_r3d": tiny_r3d.tiny_r3d,
+    "r3d_18": video_resnet.r3d_18,
+    "r3d_34": video_resnet.r3d_34,
+    "mc3_18": video_resnet.mc3_18,
+    "r2plus1d_18": video_resnet.r2plus1d_18,
+    "r2plus1d_34": video_resnet.r2plus1d_34,
+    "s3d": torchvision_models.s3d,
+    "mvit_v2_s": torchvision_models.mvit_v2_s,
+    "swin3d_t": torchvision_models.swin3d_t,
+    "i3d": i3d.i3d,
+    "frame_resnet18": frame_resnet.frame_resnet18,
+    "frame_resnet50": frame_resnet.frame_resnet50,
+}
+
+
+def make_classifier(
+    name: str,
+    *,
+    num_classes: int | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    replace_head: bool = False,
+    **options: Any,
+) -> ClipClassifier:
+    """A classifier by name, in evaluation mode.
+
+    Args:
+        name: a key of `CLASSIFIERS`, an entry point in the group `vidselect.classifiers`, or
+            `package.module:builder`. A builder takes `num_classes` and `options` as keywords.
+        num_classes: outputs of its head; None for those of the weights, and without weights those of the
+            network's usual data set (400 Kinetics, 1000 ImageNet, 8 for tiny_r3d).
+        weights: path to a `.safetensors`, `.pt` or `.pth` file, or a published name (`kinetics400`,
+            `imagenet`, `default`); None for a fresh, untrained network.
+        replace_head: take a new, untrained head of `num_classes` where the weights' head has another size.
+        options: fields of `ClipGeometry` to change (`num_frames=8`, `crop=(112, 112)`), and what else the
+            builder takes (`width` of tiny_r3d).
+
+    Raises:
+        ValueError: unknown name, or a geometry that the network cannot take.
+        WeightsError: weights that are not there or do not fit; a ValueError too.
+    """
+    builder = lookup(CLASSIFIERS, name, kind="classifier", group="vidselect.classifiers")
+    if num_classes is not None:
+        options["num_classes"] = num_classes
+    classifier: ClipClassifier = builder(**options)
+    classifier.name = classifier.name or name
+    if weights is not None:
+        load_weights(classifier, weights, num_classes=num_classes, replace_head=replace_head)
+    return classifier.eval()

@@ -1,0 +1,170 @@
+"""A clip classifier: a network, the clips it takes, and what it says about them.
+
+Shapes: B clips, T frames a clip, C classes, D feature values, H x W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vidselect_classifiers.cost import gmacs
+
+KINETICS_MEAN = (0.43216, 0.394666, 0.37645)
+KINETICS_STD = (0.22803, 0.22145, 0.216989)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class ClipOutput(NamedTuple):
+    """What a classifier says about B clips.
+
+    logits: (B, C) float, unnormalised.
+    features: (B, D) float, what the last layer takes.
+    """
+
+    logits: Tensor
+    features: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipGeometry:
+    """Which frames make a clip, and which pixels of a frame the network sees.
+
+    A clip is `num_frames` frames, `frame_stride` apart: its span is `(num_frames - 1) * frame_stride + 1`.
+    A frame is resized, so that its short side is `resize` (an int) or to `resize` (height, width), and
+    the centre `crop` (height, width) of it is kept. Pixels in [0, 1] are then normalised by `mean`, `std`.
+
+    Raises:
+        ValueError: a count is not positive, or the crop is larger than the resized frame.
+    """
+
+    num_frames: int
+    frame_stride: int = 1
+    resize: int | tuple[int, int]
+    crop: tuple[int, int]
+    mean: tuple[float, float, float] = KINETICS_MEAN
+    std: tuple[float, float, float] = KINETICS_STD
+
+    def __post_init__(self) -> None:
+        for name in ("num_frames", "frame_stride"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} ({getattr(self, name)}) must be at least 1")
+        height, width = (self.resize, self.resize) if isinstance(self.resize, int) else self.resize
+        if self.crop[0] > height or self.crop[1] > width:
+            raise ValueError(f"crop {self.crop} must fit into the resized frame ({height}, {width})")
+
+    @property
+    def span(self) -> int:
+        """Frames from the first to the last of a clip, both counted."""
+        return (self.num_frames - 1) * self.frame_stride + 1
+
+
+class ClipClassifier(nn.Module):
+    """A network with its geometry: uint8 clips in, `ClipOutput` out.
+
+    The network keeps its own parameter names (`network.load_state_dict` takes published checkpoints), and
+    is evaluated in two steps, so that features come with the logits: `forward_features`, then its head.
+
+    Args:
+        network: the module whose parameters these are.
+        head: name of the network's last layer (`fc`, `head.1`), from D features to C logits: an `nn.Linear`,
+            or an `nn.Conv3d` of kernel 1, which is the same matrix under another shape (S3D, I3D).
+        forward_features: `(network, clips (B, 3, T, H, W) float) -> (B, D)`, everything before the head.
+        geometry: the clips it takes.
+        class_names: the C classes, where known.
+        name: its name in `CLASSIFIERS`.
+
+    Raises:
+        AttributeError: the network has no layer of the head's name.
+        TypeError: the head is neither.
+        ValueError: `class_names` are not as many as the head's outputs.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        head: str,
+        forward_features: Callable[[Any, Tensor], Tensor],
+        geometry: ClipGeometry,
+        class_names: Sequence[str] | None = None,
+        name: str = "",
+    ) -> None:
+        super().__init__()
+        last = network.get_submodule(head)
+        if not (isinstance(last, nn.Linear) or (isinstance(last, nn.Conv3d) and last.kernel_size == (1, 1, 1))):
+            raise TypeError(f"head {head!r} ({last}) must be an nn.Linear or an nn.Conv3d of kernel 1")
+        self.network = network
+        self.head_name = head
+        self.forward_features = forward_features
+        self.geometry = geometry
+        self.set_class_names(class_names)
+        self.name = name
+        self.register_buffer("mean", torch.tensor(geometry.mean).view(1, 1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(geometry.std).view(1, 1, 3, 1, 1), persistent=False)
+
+    @property
+    def head(self) -> nn.Linear | nn.Conv3d:
+        """The last layer; `classify_features` applies it."""
+        return cast("nn.Linear | nn.Conv3d", self.network.get_submodule(self.head_name))
+
+    @property
+    def num_classes(self) -> int:
+        return self.head.weight.shape[0]
+
+    @property
+    def feature_dim(self) -> int:
+        return self.head.weight.shape[1]
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """Shape of one clip of uint8 frames: (T, 3, H, W)."""
+        return (self.geometry.num_frames, 3, *self.geometry.crop)
+
+    def preprocess(self, clips: Tensor) -> Tensor:
+        """Normalise (B, T, 3, H, W) uint8 clips to the network's (B, 3, T, H, W) float."""
+        if clips.dtype != torch.uint8 or clips.ndim != 5 or clips.shape[2] != 3:
+            raise ValueError(f"clips ({clips.dtype}, {tuple(clips.shape)}) must be uint8 of shape (B, T, 3, H, W)")
+        assert isinstance(self.mean, Tensor)
+        assert isinstance(self.std, Tensor)
+        scaled = clips.to(self.mean.dtype) / 255
+        return ((scaled - self.mean) / self.std).transpose(1, 2)
+
+    def forward(self, clips: Tensor) -> ClipOutput:
+        """Classify (B, T, 3, H, W) uint8 clips."""
+        features = self.forward_features(self.network, self.preprocess(clips))
+        return ClipOutput(self.classify_features(features), features)
+
+    def classify_features(self, features: Tensor) -> Tensor:
+        """Logits (B, C) of features (B, D): the head alone."""
+        head = self.head
+        return functional.linear(features, head.weight.flatten(1), head.bias)
+
+    def set_class_names(self, class_names: Sequence[str] | None) -> None:
+        """Name the C classes, or with None leave them nameless."""
+        if class_names is not None and len(class_names) != self.num_classes:
+            raise ValueError(
+                f"class_names ({len(class_names)}) must be as many as the head's outputs ({self.num_classes})"
+            )
+        self.class_names = None if class_names is None else tuple(class_names)
+
+    def replace_head(self, num_classes: int, class_names: Sequence[str] | None = None) -> None:
+        """Put a freshly initialised head of `num_classes` outputs in place of the present one."""
+        old = self.head
+        new: nn.Module
+        if isinstance(old, nn.Conv3d):
+            new = nn.Conv3d(self.feature_dim, num_classes, kernel_size=1)
+        else:
+            new = nn.Linear(self.feature_dim, num_classes)
+        self.network.set_submodule(self.head_name, new.to(old.weight))
+        self.set_class_names(class_names)
+
+    def gmacs_per_clip(self) -> float:
+        """Multiply-adds of one clip, in units of 1e9 (the papers call them FLOPs)."""
+        return gmacs(self, (1, *self.input_shape), dtype=torch.uint8)

@@ -1,0 +1,40 @@
+"""Finding a thing by name: built in, from an entry point, or as `package.module:Name`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import Any
+
+
+def lookup(registry: Mapping[str, Any], name: str, *, kind: str, group: str | None = None) -> Any:
+    """The entry called `name`.
+
+    Args:
+        registry: the built-in entries.
+        name: a key of `registry`, the name of an entry point in `group`, or `package.module:Name`.
+        kind: what the entries are, for messages (`classifier`, `agent`).
+        group: the entry-point group that third parties register in, such as `vidselect.agents`.
+
+    Raises:
+        ValueError: no such name; the message suggests the nearest one.
+    """
+    if name in registry:
+        return registry[name]
+    third_party = {entry.name: entry for entry in entry_points(group=group)} if group else {}
+    if name in third_party:
+        return third_party[name].load()
+    if ":" in name:
+        module_name, _, attribute = name.partition(":")
+        module = importlib.import_module(module_name)
+        if not hasattr(module, attribute):
+            raise ValueError(f"unknown {kind} {name!r}: module {module_name!r} has no {attribute!r}")
+        return getattr(module, attribute)
+    known = sorted([*registry, *third_party])
+    # Swapped letters first: difflib alone takes 'dns' for 'dense' before 'dsn'.
+    swapped = [entry for entry in known if sorted(entry) == sorted(name)]
+    near = swapped or difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+    raise ValueError(f"unknown {kind} {name!r}: {hint}")

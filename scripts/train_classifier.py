@@ -1,0 +1,148 @@
+"""Train a clip classifier on a dataset's videos, or only a linear head on its frozen features.
+
+python scripts/train_classifier.py --dataset folder:VIDEOS --classifier r3d_18 --weights kinetics400
+python scripts/train_classifier.py --dataset csv:LIST.csv --classifier i3d --weights I3D --head-only
+python scripts/train_classifier.py --resume runs/classifier-...
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+from rich.console import Console
+
+from vidselect_classifiers import ClipClassifier, make_classifier, save_weights
+from vidselect_env.bank import build_bank
+from vidselect_env.bank.build import bank_spec
+from vidselect_env.bank.head import bank_head, with_head
+from vidselect_env.classifier_training import FitConfig, fit
+from vidselect_env.datasets import VideoDataset, load_dataset
+from vidselect_env.run import new_run_folder, read_config, run_logger, write_config
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierConfig:
+    """Which classifier is trained on what.
+
+    Args:
+        dataset: synthetic-trimmed, synthetic, folder:PATH or csv:PATH.
+        train_split: the split to learn on.
+        test_split: the split to evaluate on.
+        num_videos: synthetic training videos, or at most so many of a real split.
+        classifier: a name of vidselect_classifiers.
+        weights: where training starts: a path or a published name; nothing for a fresh network.
+        clip_frames: frames the classifier takes at once, where not its own number.
+        clip_stride: frames from one of these to the next, where not its own.
+        head_only: leave the network as it is and fit its last layer, by logistic regression.
+        clips: with head_only, clips of each video that the head is fitted on.
+        l2: with head_only, weight of the squared norm of the head.
+        seed: of everything random.
+        device: cpu, cuda, or auto.
+        runs: the folder that the run's folder is made in.
+    """
+
+    dataset: str = "synthetic-trimmed"
+    train_split: str = "train"
+    test_split: str = "test"
+    num_videos: int | None = None
+    classifier: str = "tiny_r3d"
+    weights: str | None = None
+    clip_frames: int | None = None
+    clip_stride: int | None = None
+    head_only: bool = False
+    clips: int = 10
+    l2: float = 1e-2
+    seed: int = 0
+    device: str = "auto"
+    runs: Path = Path("runs")
+    fit: tyro.conf.OmitArgPrefixes[FitConfig] = field(default_factory=FitConfig)
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--resume"] and len(sys.argv) == 3:
+        folder = Path(sys.argv[2])
+        saved = read_config(folder)["classifier"]
+        config = ClassifierConfig(**{**saved, "fit": FitConfig(**saved["fit"]), "runs": folder.parent})
+    else:
+        config = tyro.cli(ClassifierConfig, description=__doc__)
+        folder = new_run_folder(config.runs, f"classifier-{config.classifier}")
+        write_config(folder, classifier=dataclasses.replace(config, runs=str(config.runs)))  # type: ignore[arg-type]
+    train(config, folder)
+
+
+def train(config: ClassifierConfig, folder: Path) -> None:
+    """Train into a run folder, whose `weights.safetensors` every `--weights` option takes."""
+    device = config.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    train_set, test_set = (
+        load_dataset(config.dataset, split=split, num_videos=config.num_videos, seed=config.seed)
+        for split in (config.train_split, config.test_split)
+    )
+    torch.manual_seed(config.seed)  # initial weights and dropout
+    geometry: dict[str, Any] = {"num_frames": config.clip_frames, "frame_stride": config.clip_stride}
+    geometry = {name: value for name, value in geometry.items() if value is not None}
+    classifier = make_classifier(config.classifier, weights=config.weights, **geometry)
+    if config.head_only:
+        accuracy = fit_head_only(config, classifier, train_set, test_set, folder=folder, device=device)
+    else:
+        if classifier.num_classes != len(train_set.class_names):
+            classifier.replace_head(len(train_set.class_names))
+        classifier.set_class_names(train_set.class_names)
+        logger = run_logger(folder)
+        accuracy = fit(
+            classifier,
+            train_set,
+            test_set,
+            config=config.fit,
+            folder=folder,
+            logger=logger,
+            seed=config.seed,
+            device=device,
+        )
+        logger.close()
+    Console().print(f"Top-1 of single test clips: {100 * accuracy:.1f} %", highlight=False)
+    Console().print(f"weights: {folder / 'weights.safetensors'}", highlight=False, soft_wrap=True)
+
+
+def fit_head_only(
+    config: ClassifierConfig,
+    classifier: ClipClassifier,
+    train_set: VideoDataset,
+    test_set: VideoDataset,
+    *,
+    folder: Path,
+    device: str,
+) -> float:
+    """Fit the last layer on the features of the training videos' clips; Top-1 of single test clips."""
+    banks = [
+        build_bank(
+            folder / f"features-{dataset.split}",
+            dataset,
+            classifier,
+            spec=bank_spec(dataset, classifier, num_clips=config.clips, fields=("logits", "features")),
+            device=device,
+            num_workers=config.fit.num_workers,
+        )
+        for dataset in (train_set, test_set)
+    ]
+    head = bank_head(banks[0], l2=config.l2)
+    classifier.cpu().replace_head(len(train_set.class_names), train_set.class_names)
+    classifier.head.weight.data.copy_(head.weight.view_as(classifier.head.weight))
+    assert classifier.head.bias is not None
+    classifier.head.bias.data.copy_(head.bias)
+    save_weights(classifier, folder / "weights.safetensors")
+    tested = with_head(banks[1], head)
+    best = tested.field("logits").joined().argmax(-1, keepdim=True)
+    targets = tested.targets.repeat_interleave(tested.offsets.diff(), dim=0)
+    return targets.gather(-1, best).float().mean().item()
+
+
+if __name__ == "__main__":
+    main()

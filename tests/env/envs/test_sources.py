@@ -1,0 +1,81 @@
+"""A bank and the videos themselves give the same answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from vidselect_classifiers import make_classifier
+from vidselect_env.bank import SkimSpec, bank_spec, build_bank
+from vidselect_env.datasets import load_dataset
+from vidselect_env.envs.batched import SelectVectorEnv
+from vidselect_env.envs.clip_select import ClipSelectProblem
+from vidselect_env.envs.scalar import SelectEnv
+from vidselect_env.envs.sources import BankSource, LiveSource
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory, video_folder):
+    dataset = load_dataset(f"folder:{video_folder}", split="train")
+    torch.manual_seed(0)
+    classifier = make_classifier("tiny_r3d", num_classes=2)
+    spec = bank_spec(dataset, classifier, num_clips=6, skim=SkimSpec(num_frames=2, resize=(8, 8), crop=(8, 8)))
+    folder = tmp_path_factory.mktemp("bank")
+    bank = build_bank(folder, dataset, classifier, spec=spec, progress=False)
+    return BankSource(bank), LiveSource(dataset, classifier, spec=spec)
+
+
+@pytest.mark.parametrize("observation", ["skim", "features"])
+def test_a_frozen_classifier_pays_the_same_from_bank_and_live(sources, observation):
+    results = []
+    for source in sources:
+        problem = ClipSelectProblem(source, num_sections=3, num_clips=2, observation=observation)
+        env = SelectVectorEnv(problem, num_envs=4)
+        first, _ = env.reset(seed=5)
+        actions = torch.tensor([[0, 1, 0], [1, 1, 1], [0, 0, 0], [1, 0, 1]])
+        foretold = env.decision_rewards(actions[None])
+        arms = env.full_information()
+        second, rewards, _, _, infos = env.step(actions)
+        results.append([first, foretold, arms, second, rewards, infos["final_info"]["section_rewards"]])
+    for banked, live in zip(*results, strict=True):
+        torch.testing.assert_close(banked, live)
+
+
+def test_live_infos_do_not_claim_an_oracle(sources):
+    env = SelectEnv(ClipSelectProblem(sources[1], num_sections=3, num_clips=2))
+    env.reset(seed=0)
+    assert "oracle_reward" not in env.step(np.zeros(3, dtype=np.int64))[-1]
+
+
+def test_a_live_classifier_that_changes_pays_differently(sources):
+    live = sources[1]
+    videos, candidates = torch.tensor([0]), torch.tensor([[0]])
+    before = live.probabilities(videos, candidates)
+    head = live.classifier.head
+    saved = head.bias.detach().clone()
+    with torch.no_grad():
+        head.bias += torch.tensor([5.0, 0.0])
+    assert live.probabilities(videos, candidates)[0, 0, 0] > before[0, 0, 0]
+    with torch.no_grad():
+        head.bias.copy_(saved)
+
+
+def test_a_contact_sheet_shows_every_candidate(sources):
+    problem = ClipSelectProblem(sources[0], num_sections=3, num_clips=2)
+    env = SelectEnv(problem, render_mode="rgb_array")
+    env.reset(seed=0)
+    plain = env.render()
+    env.step(np.zeros(3, dtype=np.int64))
+    framed = env.render()
+    assert plain.shape == framed.shape == (3 * (96 + 8 + 16) + 16, 2 * (128 + 8), 3)
+    assert (plain != framed).any()
+    with pytest.raises(ValueError, match="render_mode"):
+        SelectEnv(problem, render_mode="human")
+
+
+def test_a_live_source_needs_a_fixed_number_of_candidates(sources, video_folder):
+    dataset = load_dataset(f"folder:{video_folder}", split="train")
+    spec = bank_spec(dataset, sources[1].classifier, num_clips=None)
+    with pytest.raises(ValueError, match="fixed num_clips"):
+        LiveSource(dataset, sources[1].classifier, spec=spec)

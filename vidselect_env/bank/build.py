@@ -1,0 +1,292 @@
+"""Building a bank: one decode pass a video, the classifier kept busy, nothing lost when it is killed.
+
+Shapes: L candidates of a video, T frames a clip, B clips a batch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import torch
+from filelock import FileLock, Timeout
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from vidselect_classifiers import ClipClassifier, weights_sha256
+from vidselect_env.bank.read import MANIFEST, ClipBank, open_bank, read_shard, sha256_of
+from vidselect_env.bank.spec import BankError, BankSpec, SkimSpec
+from vidselect_env.cache import writable_folder
+from vidselect_env.datasets.base import LabelledVideo, VideoDataset
+from vidselect_env.video.clips import ClipGrid, middle_frames
+from vidselect_env.video.decode import FrameSize, read_clips
+from vidselect_env.video.errors import VideoError
+from vidselect_env.video.index import index_video
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class VideoClips:
+    """One video, decoded: its clips (L, T, 3, H, W) uint8, and its skims (L, S, 3, h, w) uint8 or None."""
+
+    video: LabelledVideo
+    num_frames: int
+    clips: Tensor
+    skims: Tensor | None
+
+
+def bank_spec(
+    dataset: VideoDataset,
+    classifier: ClipClassifier,
+    *,
+    num_clips: int | None = 30,
+    fields: Sequence[str] = ("logits", "features", "skim"),
+    skim: SkimSpec | None = None,
+) -> BankSpec:
+    """The spec of the bank of this dataset and classifier; the clips are the classifier's own geometry."""
+    geometry = classifier.geometry
+    return BankSpec(
+        dataset=dataset.name,
+        split=dataset.split,
+        dataset_fingerprint=dataset.fingerprint(),
+        class_names=dataset.class_names,
+        classifier=classifier.name,
+        weights_sha256=weights_sha256(classifier),
+        classifier_gmacs=classifier.gmacs_per_clip(),
+        clip_resize=geometry.resize,
+        clip_crop=geometry.crop,
+        grid=ClipGrid(num_clips=num_clips, num_frames=geometry.num_frames, frame_stride=geometry.frame_stride),
+        fields=tuple(fields),
+        skim=(skim or SkimSpec()) if "skim" in fields else None,
+    )
+
+
+def build_bank(
+    folder: str | Path,
+    dataset: VideoDataset,
+    classifier: ClipClassifier,
+    *,
+    spec: BankSpec,
+    batch_size: int = 64,
+    num_workers: int = 2,
+    shard_videos: int = 64,
+    device: str | torch.device = "cpu",
+    on_error: Literal["skip", "raise"] = "skip",
+    progress: bool = True,
+) -> ClipBank:
+    """Build the bank in `folder`, or finish it, or just open it if it is whole.
+
+    Videos are decoded by threads a little ahead of the classifier. A shard of `shard_videos` videos is
+    written aside and renamed, so that a kill loses at most one; batches never cross shards, so that a
+    resumed build gives the same bytes as an unbroken one. A second builder of the folder waits.
+
+    Args:
+        spec: from `bank_spec` of this dataset and classifier.
+        batch_size: clips the classifier takes at once.
+        num_workers: decoding threads.
+        on_error: `skip` a video that cannot be read, listing it in the bank; or `raise` its `VideoError`.
+
+    Raises:
+        BankError: the folder holds a bank of something else, or a damaged shard.
+        VideoError: with `on_error="raise"`.
+        PermissionError: the folder cannot be written to.
+    """
+    folder = writable_folder(Path(folder))
+    lock = FileLock(folder / "build.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        tqdm.write(f"another process builds {str(folder)!r}: waiting for it")
+        lock.acquire()
+    try:
+        claim_folder(folder, spec)
+        groups = [dataset.videos[i : i + shard_videos] for i in range(0, len(dataset), shard_videos)]
+        files = [folder / f"shard-{number:05d}.safetensors" for number in range(len(groups))]
+        todo = [(file, group) for file, group in zip(files, groups, strict=True) if not file.exists()]
+        if todo:
+            builder = _ShardBuilder(classifier.to(device).eval(), spec, batch_size, torch.device(device))
+            bar = tqdm(total=sum(len(g) for _, g in todo), unit="video", desc="bank", disable=not progress)
+            with bar:
+                decoded = decode_ahead(todo, spec=spec, num_workers=num_workers)
+                for (file, group), videos in zip(todo, decoded, strict=True):
+                    builder.write_shard(file, group, videos, on_error=on_error, bar=bar)
+        if todo or not (folder / MANIFEST).exists():
+            _write_manifest(folder, spec, files)
+    finally:
+        lock.release()
+    return open_bank(folder)
+
+
+def claim_folder(folder: Path, spec: BankSpec) -> None:
+    """Write the spec into an empty folder, or check that the folder's is the same.
+
+    Raises:
+        BankError: the folder's bank is of something else; the message lists what differs.
+    """
+    file = folder / "spec.json"
+    if not file.exists():
+        _write_json(file, spec.to_json())
+        return
+    found = BankSpec.from_json(json.loads(file.read_text()))
+    if differences := found.difference(spec):
+        raise BankError(f"{str(folder)!r} holds another bank; {'; '.join(differences)}")
+
+
+def decode_video(video: LabelledVideo, *, spec: BankSpec) -> VideoClips:
+    """Decode every candidate of a video once, at the classifier's and the skim's resolution."""
+    index = index_video(video.path)
+    frames = spec.grid.frame_indices(index.info.num_frames)
+    sizes = [FrameSize(spec.clip_resize, spec.clip_crop)]
+    if spec.skim is not None and spec.skim.frame_size != sizes[0]:
+        sizes.append(spec.skim.frame_size)
+    read = read_clips(video.path, frames, sizes=sizes, index=index)
+    skims = None
+    if spec.skim is not None:
+        skims = read[-1][:, middle_frames(spec.grid.num_frames, spec.skim.num_frames)]
+    return VideoClips(video, index.info.num_frames, read[0], skims)
+
+
+def ordered_ahead(
+    work: Callable[[_Item], _Result], items: Iterable[_Item], *, num_workers: int, ahead: int
+) -> Iterator[Future[_Result]]:
+    """`work` on every item by threads, at most `ahead` of the one asked for: futures in the items' order."""
+    with ThreadPoolExecutor(num_workers) as pool:
+        waiting: deque[Future[_Result]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > ahead:
+                    yield waiting.popleft()
+            while waiting:
+                yield waiting.popleft()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def decode_ahead(
+    todo: Sequence[tuple[Path, Sequence[LabelledVideo]]], *, spec: BankSpec, num_workers: int
+) -> Iterator[list[Future[VideoClips]] | Iterator[Future[VideoClips]]]:
+    """For every shard, its videos' futures; decoding runs on into the next shard."""
+    videos = (video for _, group in todo for video in group)
+    futures = ordered_ahead(
+        lambda video: decode_video(video, spec=spec),
+        videos,
+        num_workers=num_workers,
+        ahead=2 * num_workers + 2,
+    )
+    for _, group in todo:
+        yield (next(futures) for _ in group)
+
+
+class _ShardBuilder:
+    """Collects the clips of a shard's videos, classifies them in full batches, writes the shard."""
+
+    def __init__(self, classifier: ClipClassifier, spec: BankSpec, batch_size: int, device: torch.device) -> None:
+        self.classifier, self.spec, self.batch_size, self.device = classifier, spec, batch_size, device
+
+    def write_shard(
+        self,
+        file: Path,
+        group: Sequence[LabelledVideo],
+        futures: Iterable[Future[VideoClips]],
+        *,
+        on_error: str,
+        bar: tqdm,
+    ) -> None:
+        self._pending: list[Tensor] = []
+        self._outputs: list[tuple[Tensor, Tensor]] = []
+        videos, skims, skipped = [], [], []
+        for video, future in zip(group, futures, strict=True):
+            try:
+                decoded = future.result()
+            except VideoError as error:
+                if on_error == "raise":
+                    raise
+                tqdm.write(f"skipped {error}")
+                skipped.append((video.path, error.reason))
+                continue
+            finally:
+                bar.update()
+            videos.append(
+                {
+                    "path": video.path,
+                    "labels": list(video.labels),
+                    "num_frames": decoded.num_frames,
+                    "num_clips": len(decoded.clips),
+                }
+            )
+            if decoded.skims is not None:
+                skims.append(decoded.skims)
+            self._pending.append(decoded.clips)
+            self._classify(at_least=self.batch_size)
+            bar.set_postfix_str(f"{self._clips_per_second(bar, len(decoded.clips)):.0f} clips/s")
+        self._classify(at_least=1)
+        tensors = self._tensors(skims)
+        info = {"spec_sha256": self.spec.sha256(), "videos": videos, "skipped": skipped}
+        aside = file.with_suffix(f".{os.getpid()}.part")
+        save_file(tensors, aside, metadata={"vidselect": json.dumps(info)})
+        os.replace(aside, file)
+
+    @staticmethod
+    def _clips_per_second(bar: tqdm, clips_a_video: int) -> float:
+        return (bar.format_dict["rate"] or bar.n / max(bar.format_dict["elapsed"], 1e-9)) * clips_a_video
+
+    @torch.inference_mode()
+    def _classify(self, *, at_least: int) -> None:
+        """Classify the pending clips in batches of `batch_size`, while there are `at_least` so many."""
+        while sum(len(clips) for clips in self._pending) >= at_least:
+            pending = torch.cat(self._pending)
+            batch, rest = pending[: self.batch_size], pending[self.batch_size :]
+            output = self.classifier(batch.to(self.device, non_blocking=True))
+            self._outputs.append((output.logits.float().cpu(), output.features.float().cpu()))
+            self._pending = [rest] if len(rest) else []
+
+    def _tensors(self, skims: list[Tensor]) -> dict[str, Tensor]:
+        """The shard's fields; without a readable video none."""
+        if not self._outputs:
+            return {}
+        whole = {
+            "logits": torch.cat([logits for logits, _ in self._outputs]),
+            "features": torch.cat([features for _, features in self._outputs]),
+        }
+        if skims:
+            whole["skim"] = torch.cat(skims)
+        return {name: whole[name].contiguous() for name in self.spec.fields}
+
+
+def _write_manifest(folder: Path, spec: BankSpec, files: Sequence[Path]) -> None:
+    """Check every shard and list it; last, so that a bank with a manifest is whole."""
+    shards, skipped = [], []
+    for file in files:
+        info, _ = read_shard(file)
+        if info["spec_sha256"] != spec.sha256():
+            raise BankError(f"shard {str(file)!r} belongs to another bank: delete it and build again")
+        skipped += info["skipped"]
+        shards.append({"file": file.name, "size_bytes": file.stat().st_size, "sha256": sha256_of(file)})
+    _write_json(
+        folder / MANIFEST,
+        {"spec": spec.to_json(), "versions": _versions(), "skipped": skipped, "shards": shards},
+    )
+
+
+def _versions() -> dict[str, str]:
+    import av
+    import torchvision
+
+    return {"torch": torch.__version__, "torchvision": torchvision.__version__, "av": av.__version__}
+
+
+def _write_json(file: Path, data: dict) -> None:
+    aside = file.with_suffix(f".{os.getpid()}.part")
+    aside.write_text(json.dumps(data, indent=1))
+    os.replace(aside, file)

@@ -1,0 +1,256 @@
+"""Opening a bank: what a classifier said about every candidate clip of every video.
+
+Shapes: V videos, R candidates of all videos together, C classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from vidselect_env.bank.spec import BankError, BankSpec, SkimSpec
+from vidselect_env.datasets.base import targets_of
+from vidselect_env.video.clips import ClipGrid
+
+MANIFEST = "manifest.json"
+
+
+class Rows:
+    """The rows of one field, from one memory-mapped tensor a shard: like one (R, ...) tensor, unjoined."""
+
+    def __init__(self, parts: Sequence[Tensor]) -> None:
+        self._parts = list(parts)
+        self._ends = torch.tensor([len(part) for part in parts]).cumsum(0)
+        self.shape = (int(self._ends[-1]), *parts[0].shape[1:])
+        self.dtype = parts[0].dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def take(self, rows: Tensor) -> Tensor:
+        """The rows at `rows` (K,) int64, in that order: (K, ...)."""
+        if len(self._parts) == 1:
+            return self._parts[0].index_select(0, rows)
+        part_of_row = torch.bucketize(rows, self._ends, right=True)
+        taken = torch.empty(len(rows), *self.shape[1:], dtype=self.dtype, device=self._parts[0].device)
+        for part in part_of_row.unique().tolist():
+            here = (part_of_row == part).nonzero().squeeze(1)
+            start = int(self._ends[part]) - len(self._parts[part])
+            taken[here] = self._parts[part].index_select(0, rows[here] - start)
+        return taken
+
+    def joined(self) -> Tensor:
+        """All rows in one tensor, (R, ...); with several shards a copy in memory."""
+        return self._parts[0] if len(self._parts) == 1 else torch.cat(self._parts)
+
+    def to(self, device: torch.device) -> Rows:
+        """The rows in the memory of `device`, joined."""
+        return Rows([self.joined().to(device)])
+
+
+@dataclass(frozen=True)
+class ClipBank:
+    """What a classifier said about every candidate of every video.
+
+    spec: what it was made of.
+    video_paths: V paths.
+    num_video_frames: (V,) int64.
+    targets: (V, C) bool, the labels, multi-hot.
+    offsets: (V + 1,) int64; the candidates of video v are the rows offsets[v] to offsets[v + 1].
+    fields: `logits` (R, C), `features` (R, D) float32; `skim` (R, T, 3, h, w) uint8.
+    skipped: videos that could not be read, with the reason.
+
+    Raises:
+        BankError: the parts do not fit together.
+    """
+
+    spec: BankSpec
+    video_paths: tuple[str, ...]
+    num_video_frames: Tensor
+    targets: Tensor
+    offsets: Tensor
+    fields: Mapping[str, Rows]
+    skipped: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        num_videos, num_classes = self.targets.shape
+        for name, size, wanted in (
+            ("offsets", len(self.offsets), num_videos + 1),
+            ("video_paths", len(self.video_paths), num_videos),
+            ("class_names", len(self.spec.class_names), num_classes),
+            *((f"rows of {name}", len(rows), int(self.offsets[-1])) for name, rows in self.fields.items()),
+        ):
+            if size != wanted:
+                raise BankError(f"{name} ({size}) must be {wanted} in a bank of {num_videos} videos")
+
+    @classmethod
+    def from_tensors(
+        cls,
+        logits: Tensor,
+        labels: Sequence[int | tuple[int, ...]],
+        *,
+        features: Tensor | None = None,
+        skim: Tensor | None = None,
+        classifier_gmacs: float = 1.0,
+    ) -> ClipBank:
+        """A bank in memory, from outputs that you already have.
+
+        Args:
+            logits: (V, L, C) float, of L candidates of each of V videos.
+            labels: V class indices, or tuples of them.
+            features: (V, L, D) float. skim: (V, L, T, 3, h, w) uint8.
+            classifier_gmacs: multiply-adds of one clip, in units of 1e9.
+        """
+        num_videos, num_clips, num_classes = logits.shape
+        given = {"logits": logits, "features": features, "skim": skim}
+        fields = {name: Rows([value.flatten(0, 1)]) for name, value in given.items() if value is not None}
+        spec = BankSpec(
+            dataset="tensors",
+            split="all",
+            dataset_fingerprint="",
+            class_names=tuple(str(label) for label in range(num_classes)),
+            classifier="tensors",
+            weights_sha256="",
+            classifier_gmacs=classifier_gmacs,
+            clip_resize=1,
+            clip_crop=(1, 1),
+            grid=ClipGrid(num_clips=num_clips, num_frames=1),
+            fields=tuple(fields),
+            skim=None if skim is None else SkimSpec(num_frames=skim.shape[2], crop=(skim.shape[-2], skim.shape[-1])),
+        )
+        sets = [(label,) if isinstance(label, int) else tuple(label) for label in labels]
+        return cls(
+            spec=spec,
+            video_paths=tuple(f"video {number}" for number in range(num_videos)),
+            num_video_frames=torch.full((num_videos,), num_clips),
+            targets=targets_of(sets, num_classes),
+            offsets=torch.arange(num_videos + 1) * num_clips,
+            fields=fields,
+        )
+
+    @property
+    def num_videos(self) -> int:
+        return len(self.video_paths)
+
+    @property
+    def num_classes(self) -> int:
+        return self.targets.shape[1]
+
+    @property
+    def is_multilabel(self) -> bool:
+        return bool((self.targets.sum(1) > 1).any())
+
+    def field(self, name: str) -> Rows:
+        """The rows of a field; an error that lists the fields there are, where it is not one."""
+        if name not in self.fields:
+            raise BankError(f"the bank has no field {name!r}: it has {', '.join(self.fields)}")
+        return self.fields[name]
+
+    def with_logits(self, logits: Tensor) -> ClipBank:
+        """The same bank with other logits (R, C) for its classes, of another head on the same features."""
+        return dataclasses.replace(self, fields={**self.fields, "logits": Rows([logits])})
+
+    def summary(self) -> str:
+        """What is in it, a line each."""
+        spec, clips = self.spec, int(self.offsets[-1])
+        counts = self.offsets.diff()
+        lines = [
+            f"dataset     {spec.dataset}, split {spec.split}: {self.num_videos} videos, {self.num_classes} classes",
+            f"classifier  {spec.classifier}, weights {spec.weights_sha256[:12]}, "
+            f"{spec.classifier_gmacs:.4g} GMACs a clip",
+            f"grid        {spec.grid.num_frames} frames, stride {spec.grid.frame_stride}; "
+            f"{int(counts.min())} to {int(counts.max())} candidates a video, {clips} in all",
+        ]
+        lines += [f"{name:11} {tuple(rows.shape)} {rows.dtype}" for name, rows in self.fields.items()]
+        lines += [f"skipped     {path}: {reason}" for path, reason in self.skipped]
+        return "\n".join(lines)
+
+
+def open_bank(folder: str | Path, *, verify: bool = True) -> ClipBank:
+    """Open a finished bank, its fields memory-mapped.
+
+    Args:
+        folder: made by `build_bank`.
+        verify: compare the hash of every shard with the manifest's (reads each file once).
+
+    Raises:
+        BankError: no or an unfinished bank there, a damaged shard, or another format version.
+    """
+    folder = Path(folder)
+    manifest = _read_manifest(folder)
+    spec = BankSpec.from_json(manifest["spec"])
+    shards = [_open_shard(folder, entry, verify=verify) for entry in manifest["shards"]]
+    shards = [(info, tensors) for info, tensors in shards if info["videos"]]
+    if not shards:
+        raise BankError(f"no video of the bank {str(folder)!r} could be read: {_listed(manifest)}")
+    videos = [video for info, _ in shards for video in info["videos"]]
+    counts = torch.tensor([video["num_clips"] for video in videos])
+    return ClipBank(
+        spec=spec,
+        video_paths=tuple(video["path"] for video in videos),
+        num_video_frames=torch.tensor([video["num_frames"] for video in videos]),
+        targets=targets_of([tuple(video["labels"]) for video in videos], len(spec.class_names)),
+        offsets=torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)]),
+        fields={name: Rows([tensors[name] for _, tensors in shards]) for name in spec.fields},
+        skipped=tuple((path, reason) for path, reason in manifest["skipped"]),
+    )
+
+
+def read_shard(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """A shard's own description, and its tensors, memory-mapped.
+
+    Raises:
+        BankError: truncated, or not a shard.
+    """
+    try:
+        with safe_open(file, framework="pt") as shard:
+            info = json.loads((shard.metadata() or {})["vidselect"])
+            return info, {name: shard.get_tensor(name) for name in shard.keys()}  # noqa: SIM118
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise BankError(f"shard {str(file)!r} is damaged ({error}): delete it and build the bank again") from error
+
+
+def sha256_of(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / MANIFEST).read_text())
+    except FileNotFoundError as error:
+        state = "is not finished: build it again, it resumes" if list(folder.glob("shard-*")) else "is no bank"
+        raise BankError(f"{str(folder)!r} {state}") from error
+    except ValueError as error:
+        raise BankError(f"the manifest of the bank {str(folder)!r} is damaged ({error})") from error
+
+
+def _open_shard(folder: Path, entry: dict[str, Any], *, verify: bool) -> tuple[dict, dict[str, Tensor]]:
+    file = folder / entry["file"]
+    if not file.exists():
+        raise BankError(f"shard {str(file)!r} is missing: build the bank again")
+    size = file.stat().st_size
+    if size != entry["size_bytes"]:
+        raise BankError(
+            f"shard {str(file)!r} has {size} bytes but the manifest says {entry['size_bytes']}: "
+            "it is truncated; delete it and build the bank again"
+        )
+    if verify and sha256_of(file) != entry["sha256"]:
+        raise BankError(f"shard {str(file)!r} does not have the manifest's hash: delete it and build again")
+    return read_shard(file)
+
+
+def _listed(manifest: dict[str, Any]) -> str:
+    return "; ".join(f"{path}: {reason}" for path, reason in manifest["skipped"][:3]) or "it is empty"

@@ -1,0 +1,55 @@
+"""Datasets by name: `synthetic`, `synthetic-trimmed`, `folder:PATH`, `csv:PATH`."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from vidselect_env.cache import cache_dir
+from vidselect_env.datasets.base import LabelledVideo, VideoDataset
+from vidselect_env.datasets.folder import folder_dataset
+from vidselect_env.datasets.manifest import manifest_dataset
+from vidselect_env.datasets.synthetic import synthetic_dataset
+
+__all__ = ["LabelledVideo", "VideoDataset", "load_dataset"]
+
+_READERS = {"folder": folder_dataset, "csv": manifest_dataset}
+_SYNTHETIC = {"synthetic": False, "synthetic-trimmed": True}
+
+
+def load_dataset(
+    name: str, *, split: str, num_videos: int | None = None, seed: int = 0, progress: bool = True
+) -> VideoDataset:
+    """One split of a dataset.
+
+    Args:
+        name: `synthetic` (untrimmed motion, made on first use), `synthetic-trimmed` (the same actions,
+            trimmed), `folder:PATH` or `csv:PATH`.
+        split: `train`, `test`, or what the dataset has; real ones also know `all`.
+        num_videos: how many synthetic training videos to make, and half as many for testing; of a real
+            dataset, keep so many, evenly taken from its list.
+        seed: of the synthetic sets.
+
+    Raises:
+        ValueError: an unknown name or split, or no video.
+    """
+    if name in _SYNTHETIC:
+        sizes = {} if num_videos is None else {"num_train": num_videos, "num_test": max(num_videos // 2, 1)}
+        return synthetic_dataset(
+            split=split,
+            trimmed=_SYNTHETIC[name],
+            seed=seed,
+            cache_dir=cache_dir(),
+            progress=progress,
+            **sizes,
+        )
+    kind, _, path = name.partition(":")
+    if kind not in _READERS or not path:
+        raise ValueError(
+            f"unknown dataset {name!r}: known are {', '.join(_SYNTHETIC)}, "
+            + ", ".join(f"{reader}:PATH" for reader in _READERS)
+        )
+    dataset = _READERS[kind](path, split=split)
+    if num_videos is None or num_videos >= len(dataset):
+        return dataset
+    kept = tuple(dataset.videos[i * len(dataset) // num_videos] for i in range(num_videos))
+    return dataclasses.replace(dataset, videos=kept)

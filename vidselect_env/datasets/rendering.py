@@ -1,0 +1,273 @@
+"""Frames and sound of one video of the default problem, drawn from a generator of random numbers.
+
+A textured blob on a textured, drifting background performs one of eight motions in bursts and rests in
+between. Pure arrays: nothing here opens a file. What a blob or a background looks like, where it lies and
+how fast things go is drawn without looking at the class.
+
+Shapes: T frames of H x W pixels, P x P pixels of the patch that holds the object, S sound samples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+MOTIONS = ("left", "right", "up", "down", "clockwise", "anticlockwise", "grow", "shrink")
+
+SAMPLE_RATE = 16_000
+SPRITE_SIZE = 128  # texels across an object; drawn at 22 to 85 pixels, so that nearest texels look smooth
+BACKGROUND_OVERSAMPLING = 2  # texels a pixel, so that the background drifts in half pixels
+REST_SWAY = 0.1
+NOISE_LEVEL = 7  # of 255: the largest amount by which camera noise changes a pixel
+DARKEST, BRIGHTEST = 16, 239  # of textures: noise then neither over- nor underflows a byte
+
+LARGEST_SCALE = 1.4
+SCALE_TRAVEL = 0.8  # grow: 0.6 -> 1.4 of the object's size in a period
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionSpan:
+    """A motion from its first to its last frame, both counted.
+
+    A motion repeats: with `num_periods=2` a left-going object crosses its range twice. `start_phase` 0 is
+    the pose at rest, so that a whole number of periods begins and ends at rest.
+
+    Raises:
+        ValueError: the motion is unknown, or the span is empty.
+    """
+
+    motion: str
+    first_frame: int
+    last_frame: int
+    num_periods: float
+    start_phase: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.motion not in MOTIONS:
+            raise ValueError(f"motion ({self.motion!r}) must be one of {', '.join(MOTIONS)}")
+        if not 0 <= self.first_frame <= self.last_frame:
+            raise ValueError(f"first_frame ({self.first_frame}) must be from 0 to last_frame ({self.last_frame})")
+
+    @property
+    def num_frames(self) -> int:
+        return self.last_frame - self.first_frame + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Poses:
+    """Where the object is in every frame.
+
+    x, y: (T,) float32, pixels right of and below the place of rest.
+    angle: (T,) float32, radians, clockwise as seen on the screen.
+    scale: (T,) float32, times the size at rest.
+    """
+
+    x: NDArray[np.float32]
+    y: NDArray[np.float32]
+    angle: NDArray[np.float32]
+    scale: NDArray[np.float32]
+
+
+def object_poses(spans: Sequence[MotionSpan], num_frames: int, *, travel: float, turn: float) -> Poses:
+    """Poses of an object that moves in the spans and rests elsewhere.
+
+    Args:
+        spans: motions, which do not overlap.
+        num_frames: T.
+        travel: pixels that left, right, up and down cover in a period; the object then snaps back.
+        turn: radians that clockwise and anticlockwise turn in a period.
+
+    Example: left, travel 40, one period of 5 frames -> x = 0, -8, -16, 16, 8, and 0 in the next frame.
+    """
+    x, y, angle = (np.zeros(num_frames, np.float32) for _ in range(3))
+    scale = np.ones(num_frames, np.float32)
+    for span in spans:
+        phase = span.start_phase + np.arange(span.num_frames) * (span.num_periods / span.num_frames)
+        saw = (phase + 0.5) % 1 - 0.5
+        frames = slice(span.first_frame, span.last_frame + 1)
+        if span.motion in ("left", "right"):
+            x[frames] = travel * saw * (1 if span.motion == "right" else -1)
+        elif span.motion in ("up", "down"):
+            y[frames] = travel * saw * (1 if span.motion == "down" else -1)
+        elif span.motion in ("clockwise", "anticlockwise"):
+            angle[frames] = turn * phase * (1 if span.motion == "clockwise" else -1)
+        else:
+            scale[frames] = 1 + SCALE_TRAVEL * saw * (1 if span.motion == "grow" else -1)
+    return Poses(x=x, y=y, angle=angle, scale=scale)
+
+
+def render_frames(
+    spans: Sequence[MotionSpan],
+    *,
+    num_frames: int,
+    height: int,
+    width: int,
+    rng: np.random.Generator,
+) -> NDArray[np.uint8]:
+    """Frames of one video: (T, H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: height or width is below 64 pixels.
+    """
+    if min(height, width) < 64:
+        raise ValueError(f"height ({height}) and width ({width}) must be at least 64 pixels")
+    size = rng.uniform(0.30, 0.45) * height
+    poses = object_poses(
+        spans, num_frames, travel=rng.uniform(0.30, 0.45) * height, turn=math.radians(rng.uniform(90, 180))
+    )
+    _add_sway(poses, spans, size, rng)
+    background, sprite = _draw_textures(height, width, rng)
+    frames = _drift(background, num_frames, height, width, rng)
+    _paste(frames, sprite, poses, size, rng)
+    _add_noise(frames, rng)
+    return frames
+
+
+def render_sound(
+    spans: Sequence[MotionSpan], *, num_frames: int, fps: int, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Sound of one video: (S,) float32 in [-1, 1], mono, at `SAMPLE_RATE`.
+
+    A tone in the spans, its pitch given by the motion (four semitones from one motion to the next), hum
+    and hiss elsewhere.
+    """
+    times = np.arange(num_frames * SAMPLE_RATE // fps) / SAMPLE_RATE
+    hum = sum(np.sin(2 * np.pi * 50 * k * times + rng.uniform(0, 2 * np.pi)) / k for k in (1, 2, 3))
+    sound = 0.08 * hum + rng.normal(0, 0.03, len(times))
+    for span in spans:
+        pitch = 220 * 2 ** ((4 * MOTIONS.index(span.motion) + rng.uniform(-0.5, 0.5)) / 12)
+        samples = slice(*(frame * SAMPLE_RATE // fps for frame in (span.first_frame, span.last_frame + 1)))
+        tone = np.sin(2 * np.pi * pitch * times[samples]) + 0.3 * np.sin(4 * np.pi * pitch * times[samples])
+        sound[samples] = 0.3 * tone + rng.normal(0, 0.06, len(tone))
+    return sound.clip(-1, 1).astype(np.float32)
+
+
+def _add_sway(poses: Poses, spans: Sequence[MotionSpan], size: float, rng: np.random.Generator) -> None:
+    """Let everything that can move sway, in place: a little at rest, more in the middle of a span."""
+    num_frames = len(poses.x)
+    strengths = ((poses.x, 0.3 * size), (poses.y, 0.3 * size), (poses.angle, 0.7), (poses.scale, 0.25))
+    for values, strength in strengths:
+        share = np.full(num_frames, REST_SWAY)
+        for span in spans:
+            times = (np.arange(span.num_frames) + 0.5) / span.num_frames
+            share[span.first_frame : span.last_frame + 1] += rng.random() * np.sin(np.pi * times)
+        cycles = np.arange(num_frames) / rng.uniform(12, 35) + rng.random()
+        values += (strength * share * np.sin(2 * np.pi * cycles)).astype(np.float32)
+
+
+def _draw_textures(
+    height: int, width: int, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """A background larger than the frame, (.., .., 3), and a sprite (SPRITE_SIZE, SPRITE_SIZE, 4).
+
+    The sprite's last channel is its opacity in [0, 1]; the other values are in [DARKEST, BRIGHTEST].
+    """
+    rows, columns = (BACKGROUND_OVERSAMPLING * length * 10 // 9 for length in (height, width))
+    cells = int(rng.integers(5, 10))
+    ground_colour, object_colour = rng.uniform((95, 70), (160, 185), (3, 2)).T
+    ground = ground_colour + rng.uniform(10, 25) * (
+        _smooth_noise(rows, columns, cells, rng) + 0.6 * _smooth_noise(rows, columns, 4 * cells, rng)
+    )
+    texture = object_colour + rng.uniform(60, 90) * _smooth_noise(
+        SPRITE_SIZE, SPRITE_SIZE, int(rng.integers(3, 6)), rng
+    )
+    if rng.random() < 0.3:  # an object that is hard to tell from its background
+        texture = ground_colour + rng.uniform(0.35, 0.6) * (texture - ground_colour)
+    sprite = np.concatenate([texture.clip(DARKEST, BRIGHTEST), _blob(rng)[..., None]], axis=-1)
+    return ground.clip(DARKEST, BRIGHTEST), sprite.astype(np.float32)
+
+
+def _smooth_noise(rows: int, columns: int, cells: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Colour noise in about [-1, 1], (rows, columns, 3), `cells` bumps down its height."""
+    coarse = rng.uniform(-1, 1, (1, 3, cells, max(cells * columns // rows, 2))).astype(np.float32)
+    fine = functional.interpolate(torch.from_numpy(coarse), size=(rows, columns), mode="bicubic")
+    return fine[0].permute(1, 2, 0).numpy()
+
+
+def _blob(rng: np.random.Generator) -> NDArray[np.float32]:
+    """Opacity of an uneven star-shaped blob with soft edges, (SPRITE_SIZE, SPRITE_SIZE) in [0, 1]."""
+    axis = (np.arange(SPRITE_SIZE) + 0.5) * (2 / SPRITE_SIZE) - 1
+    radius, direction = np.hypot(axis[:, None], axis), np.arctan2(axis[:, None], axis)
+    outline = 0.78 + sum(rng.uniform(0.03, 0.10) * np.cos(k * direction + rng.uniform(0, 2 * np.pi)) for k in (1, 2, 3))
+    return ((outline - radius) * (SPRITE_SIZE / 6)).clip(0, 1)
+
+
+def _drift(
+    background: NDArray[np.float32], num_frames: int, height: int, width: int, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Windows (T, H, W, 3) that sway slowly over the background."""
+    step = BACKGROUND_OVERSAMPLING
+    texels = background.astype(np.uint8)
+    corners = []
+    for length, extent in zip((height, width), texels.shape[:2], strict=True):
+        room = extent - step * length
+        sway = np.sin(2 * np.pi * (np.arange(num_frames) / rng.uniform(60, 150) + rng.random()))
+        corners.append((room / 2 * (1 + 0.9 * sway)).astype(int))
+    # Every step-th texel of every start: windows of these are copied far faster than strided ones.
+    pixels = [[texels[row::step, column::step].copy() for column in range(step)] for row in range(step)]
+    frames = np.empty((num_frames, height, width, 3), np.uint8)
+    for frame, y, x in zip(frames, *corners, strict=True):
+        frame[:] = pixels[y % step][x % step][y // step :, x // step :][:height, :width]
+    return frames
+
+
+def _paste(
+    frames: NDArray[np.uint8],
+    sprite: NDArray[np.float32],
+    poses: Poses,
+    size: float,
+    rng: np.random.Generator,
+) -> None:
+    """Draw the object into every frame, with the tiny sway and jitter that it has at rest too."""
+    num_frames, height, width, _ = frames.shape
+    patch = min(math.ceil(size * LARGEST_SCALE) + 2, height, width)
+    rest_angle = rng.uniform(0, 2 * np.pi)
+    centres, corners = [], []
+    for length, offset in ((height, poses.y), (width, poses.x)):
+        rest = rng.uniform(0.42, 0.58) * length
+        centre = rest + rng.normal(0, 0.2, num_frames) + offset
+        centres.append(centre)
+        corners.append((centre - patch / 2).round().astype(int).clip(0, length - patch))
+    offsets = [
+        (np.arange(patch) + 0.5 + (corner - centre)[:, None]).astype(np.float32)
+        for corner, centre in zip(corners, centres, strict=True)
+    ]
+    colours = sprite[_sprite_texels(*offsets, rest_angle + poses.angle, size * poses.scale)]
+    for frame, top, left, colour in zip(frames, *corners, colours, strict=True):
+        area = frame[top : top + patch, left : left + patch]
+        opacity = colour[..., 3:]
+        area[:] = area + (colour[..., :3] - area) * opacity
+
+
+def _sprite_texels(
+    down: NDArray[np.float32],
+    right: NDArray[np.float32],
+    angle: NDArray[np.float32],
+    size: NDArray[np.float32],
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Row and column, each (T, P, P), of the texel that shows at every pixel of every patch.
+
+    `down` and `right`, (T, P), are pixels from the object's centre. Off the sprite, its transparent edge.
+    """
+    texels = SPRITE_SIZE / size
+    cosine, sine = (np.cos(angle) * texels)[:, None], (np.sin(angle) * texels)[:, None]
+    middle = SPRITE_SIZE / 2
+    rows = (down * cosine)[:, :, None] + (middle - right * sine)[:, None, :]
+    columns = (down * sine)[:, :, None] + (middle + right * cosine)[:, None, :]
+    return tuple(texel.astype(np.intp).clip(0, SPRITE_SIZE - 1) for texel in (rows, columns))
+
+
+def _add_noise(frames: NDArray[np.uint8], rng: np.random.Generator) -> None:
+    """Camera noise, in place: one drawn tile, shifted anew in every frame."""
+    num_frames, height, width, _ = frames.shape
+    grey = rng.integers(-NOISE_LEVEL, NOISE_LEVEL + 1, (height * 3 // 2, width * 3 // 2, 1), np.int8)
+    tile = grey.view(np.uint8).repeat(3, axis=2)
+    tops, lefts = (rng.integers(0, length // 2, num_frames) for length in (height, width))
+    for frame, top, left in zip(frames, tops, lefts, strict=True):
+        frame += tile[top : top + height, left : left + width]  # bytes wrap: adding 255 subtracts 1

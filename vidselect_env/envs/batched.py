@@ -1,0 +1,128 @@
+"""The batched environment: many contexts, torch all through.
+
+Shapes: B sub-environments, S samples, G decisions a context.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from torch import Tensor
+
+from vidselect_env.envs.problem import SelectionProblem
+from vidselect_env.envs.render import contact_sheet
+
+
+class SelectVectorEnv(VectorEnv):
+    """`num_envs` sub-environments of one `SelectionProblem`, stepped by single tensor operations.
+
+    Tensors come and go on the source's device. Every step ends every episode, and the step returns the
+    next contexts' observations (`AutoresetMode.SAME_STEP`): what belongs to the finished episode is in
+    `infos["final_obs"]` and `infos["final_info"]`, a dictionary of tensors, each (B, ...).
+
+    Args:
+        problem: what to solve.
+        num_envs: B.
+        repeat_context: so many neighbouring sub-environments share a context, drawn together (AS,
+            Algorithm 1); it divides `num_envs`.
+        render_mode: `rgb_array`: `render()` gives each sub-environment's contact sheet.
+
+    Raises:
+        ValueError: `repeat_context` does not divide `num_envs`.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+
+    def __init__(
+        self,
+        problem: SelectionProblem,
+        *,
+        num_envs: int,
+        repeat_context: int = 1,
+        render_mode: str | None = None,
+    ) -> None:
+        if num_envs < 1 or repeat_context < 1 or num_envs % repeat_context:
+            raise ValueError(f"repeat_context ({repeat_context}) must divide num_envs ({num_envs})")
+        self.problem = problem
+        self.num_envs = num_envs
+        self.repeat_context = repeat_context
+        self.render_mode = render_mode
+        self.single_observation_space = problem.observation_space
+        self.single_action_space = problem.action_space
+        self.observation_space = batch_space(problem.observation_space, num_envs)
+        self.action_space = batch_space(problem.action_space, num_envs)
+        self._generator = torch.Generator(problem.source.device)
+        self._generator.seed()
+        self._never = torch.zeros(num_envs, dtype=torch.bool, device=problem.source.device)
+        self._ends = ~self._never
+        self._contexts: Tensor | None = None
+
+    @property
+    def device(self) -> torch.device:
+        return self.problem.source.device
+
+    @property
+    def contexts(self) -> Tensor:
+        """The present contexts' numbers, (B,) int64."""
+        if self._contexts is None:
+            raise RuntimeError("there is no episode yet: call reset() first")
+        return self._contexts
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Draw every context, or take the videos of `options["video_index"]` (an int or (B,) ints)."""
+        if seed is not None:
+            self._generator.manual_seed(seed)
+        videos = (options or {}).get("video_index")
+        self._upcoming = self._draw()
+        if videos is None:
+            self._contexts = self._draw()
+        else:
+            wanted = np.broadcast_to(np.asarray(videos), (self.num_envs,)).tolist()
+            contexts = [self.problem.context_of_video(int(video)) for video in wanted]
+            self._contexts = torch.tensor(contexts, device=self.device)
+        return self._enter()
+
+    def step(self, actions: Tensor | np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
+        """Rewards (B,) float32 of actions (B, ...), and the next contexts' observations."""
+        contexts = self.contexts
+        actions = torch.as_tensor(actions, device=self.device)
+        rewards, final_info = self.problem.outcome(contexts, actions)
+        final_obs = self._observation
+        self._contexts, self._upcoming = self._upcoming, self._draw()
+        observations, infos = self._enter()
+        infos |= {"final_obs": final_obs, "final_info": final_info}
+        return observations, rewards, self._ends.clone(), self._never.clone(), infos
+
+    def decision_rewards(self, actions: Tensor) -> Tensor:
+        """What actions (S, B, ...) would earn in the present contexts: (S, B, G); nothing is stepped."""
+        return self.problem.decision_rewards(self.contexts, actions)
+
+    def full_information(self) -> Tensor:
+        """Rewards of all arms in the present contexts, (B, M, N)."""
+        return self.problem.full_information(self.contexts)
+
+    def render(self) -> tuple[np.ndarray, ...] | None:
+        """Contact sheets of the present contexts."""
+        if self.render_mode is None:
+            return None
+        return tuple(contact_sheet(self.problem, context[None], None) for context in self.contexts)
+
+    def _draw(self) -> Tensor:
+        drawn = torch.randint(
+            self.problem.num_contexts,
+            (self.num_envs // self.repeat_context,),
+            generator=self._generator,
+            device=self.device,
+        )
+        return drawn.repeat_interleave(self.repeat_context) if self.repeat_context > 1 else drawn
+
+    def _enter(self) -> tuple[Tensor, dict[str, Any]]:
+        self.problem.source.prefetch(self.problem.videos(self._upcoming))
+        self._observation = self.problem.observe(self.contexts)
+        return self._observation, {"video_index": self.problem.videos(self.contexts)}

@@ -1,0 +1,199 @@
+"""`VideoClipSelect-v0`: one clip a section, as in DSN.
+
+Shapes: B contexts, M sections a context, N clips a section, C classes, S samples.
+"""
+
+from __future__ import annotations
+
+import gymnasium
+import torch
+from torch import Tensor
+
+from vidselect_env.bank import ClipBank
+from vidselect_env.bank.cached import resolve_bank
+from vidselect_env.envs.batched import SelectVectorEnv
+from vidselect_env.envs.problem import SelectionProblem, observation_box, section_candidates_of_videos
+from vidselect_env.envs.scalar import SelectEnv
+from vidselect_env.envs.sources import BankSource, Source
+from vidselect_env.rewards import clip_rewards, is_correct
+
+
+class ClipSelectProblem(SelectionProblem):
+    """Choose one of N clips in each of M sections.
+
+    Args:
+        source: where contexts and classifier outputs come from.
+        num_sections: M.
+        num_clips: N.
+        observation: `skim` (M * N, T, 3, h, w) uint8, or `features` (M * N, D) float32; the candidates of
+            section m are rows m * N to m * N + N - 1.
+        penalty: of a wrongly classified clip, gamma of DSN's Eq. 6.
+        per_section: a context is one section of a video, not the whole video: observations have N rows,
+            the action is `Discrete(N)`.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        num_sections: int = 6,
+        num_clips: int = 3,
+        observation: str = "skim",
+        penalty: float = 0.5,
+        per_section: bool = False,
+    ) -> None:
+        if penalty < 0:
+            raise ValueError(f"penalty ({penalty}) must be at least 0")
+        self.source = source
+        self.num_sections = num_sections
+        self.num_clips = self.columns = num_clips
+        self.observation, self.penalty, self.per_section = observation, penalty, per_section
+        self.description = f"one of {num_clips} clips in each of {num_sections} sections, seen by {observation}"
+        table = section_candidates_of_videos(source.num_candidates, num_sections, num_clips)
+        self.decisions = 1 if per_section else num_sections
+        self._table = table.view(-1, self.decisions, num_clips).to(source.device)
+        self.num_contexts = len(self._table)
+        shape = (self.decisions * num_clips, *source.observation_shape(observation))
+        self.observation_space = observation_box(observation, shape)
+        self.action_space = (
+            gymnasium.spaces.Discrete(num_clips)
+            if self.decisions == 1
+            else gymnasium.spaces.MultiDiscrete([num_clips] * num_sections)
+        )
+        self._arms: Tensor | None = None
+        if source.knows_all:
+            everything = torch.arange(self.num_contexts, device=source.device)
+            self._arms = torch.cat([self._arm_rewards(part) for part in everything.split(4096)])
+            self._best = self._arms.amax(-1).mean(-1)
+
+    def with_sections(self, num_sections: int) -> ClipSelectProblem:
+        """The same problem with another M."""
+        return ClipSelectProblem(
+            self.source,
+            num_sections=num_sections,
+            num_clips=self.num_clips,
+            observation=self.observation,
+            penalty=self.penalty,
+            per_section=self.per_section,
+        )
+
+    def budgets(self) -> dict[int, SelectionProblem]:
+        """M = 1 to 10 (DSN, Fig. 4), as far as a video has M x N different candidates."""
+        fitting = int(self.source.num_candidates.min()) // self.num_clips
+        return {sections: self.with_sections(sections) for sections in range(1, max(min(10, fitting), 1) + 1)}
+
+    def videos(self, contexts: Tensor) -> Tensor:
+        return contexts // self.num_sections if self.per_section else contexts
+
+    def candidates(self, contexts: Tensor) -> Tensor:
+        return self._table.index_select(0, contexts).flatten(1)
+
+    def observe(self, contexts: Tensor) -> Tensor:
+        return self.source.observe(self.observation, self.videos(contexts), self.candidates(contexts))
+
+    def selection(self, contexts: Tensor, actions: Tensor) -> Tensor:
+        chosen = torch.nn.functional.one_hot(actions.view(len(contexts), self.decisions), self.num_clips)
+        return chosen.bool().flatten(1)
+
+    def choose(self, scores: Tensor) -> Tensor:
+        best = scores.view(len(scores), -1, self.num_clips).argmax(-1)
+        return best.squeeze(1) if best.shape[1] == 1 else best
+
+    def uniform(self) -> Tensor:
+        """The middle candidate of each section."""
+        middle = torch.arange(self.num_clips, device=self.source.device) == self.num_clips // 2
+        return middle.repeat(self.decisions)
+
+    def full_information(self, contexts: Tensor) -> Tensor:
+        """Rewards of all arms: (B, M, N); (B, 1, N) with `per_section`."""
+        return self._arm_rewards(contexts) if self._arms is None else self._arms.index_select(0, contexts)
+
+    def decision_rewards(self, contexts: Tensor, actions: Tensor) -> Tensor:
+        actions = actions.view(*actions.shape[:1], len(contexts), self.decisions)
+        if self._arms is not None:
+            arms = self._arms.index_select(0, contexts).expand(len(actions), -1, -1, -1)
+            return arms.gather(-1, actions[..., None]).squeeze(-1)
+        return torch.stack([self._section_rewards(contexts, each)[0] for each in actions])
+
+    def outcome(self, contexts: Tensor, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        section_rewards, fused = self._section_rewards(contexts, actions.view(len(contexts), self.decisions))
+        reward = section_rewards.mean(1)
+        infos = {
+            "video_index": self.videos(contexts),
+            "section_rewards": section_rewards,
+            "is_correct": is_correct(fused, self.targets(contexts)),
+        }
+        if self._arms is not None:
+            infos["oracle_reward"] = self._best.index_select(0, contexts)
+            infos["regret"] = infos["oracle_reward"] - reward
+        return reward, infos
+
+    def _section_rewards(self, contexts: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Rewards (B, M) of actions (B, M), and the fused probabilities (B, C) of the chosen clips (Eq. 4)."""
+        chosen = self._table.index_select(0, contexts).gather(-1, actions[..., None]).squeeze(-1)
+        probabilities = self.source.probabilities(self.videos(contexts), chosen)
+        targets = self.targets(contexts)[:, None].expand_as(probabilities)
+        return clip_rewards(probabilities, targets, penalty=self.penalty), probabilities.mean(1)
+
+    def _arm_rewards(self, contexts: Tensor) -> Tensor:
+        probabilities = self.probabilities(contexts)
+        targets = self.targets(contexts)[:, None].expand_as(probabilities)
+        rewards = clip_rewards(probabilities, targets, penalty=self.penalty)
+        return rewards.view(len(contexts), self.decisions, self.num_clips)
+
+
+def clip_select_problem(
+    bank: str | ClipBank | None = None, *, device: str = "cpu", **options: object
+) -> ClipSelectProblem:
+    """The problem on a bank: an opened one, its folder, or None for a small synthetic bank."""
+    return ClipSelectProblem(BankSource(resolve_bank(bank), device=device), **options)  # type: ignore[arg-type]
+
+
+class ClipSelectEnv(SelectEnv):
+    """Choose one clip in each section of a video.
+
+    ## Observation
+    `observation="skim"`: uint8 (M * N, T, 3, h, w), a low-resolution look at each of the N clips of the
+    first section, then of the second, and so on. `observation="features"`: float32 (M * N, D).
+
+    ## Action
+    `MultiDiscrete([N] * M)`: the clip chosen in each section; `Discrete(N)` where M = 1 or `per_section`.
+
+    ## Reward
+    The mean over sections of DSN's Eq. 6: the probability of the true class if the chosen clip is
+    classified correctly, else `-penalty`.
+
+    ## Episode
+    One video (one section with `per_section`), one step, which terminates it.
+    `reset(options={"video_index": i})` chooses the video.
+
+    ## Info
+    `video_index`; after a step also `section_rewards` (M,), `is_correct` (of the fused prediction,
+    Eq. 4), and, from a bank, `oracle_reward` and `regret`.
+
+    Args:
+        bank: folder of a bank, or None for a small synthetic one, built on first use and cached.
+        num_sections: M. num_clips: N. observation, penalty, per_section: see above.
+        render_mode: `rgb_array`, a contact sheet of the candidates with the chosen ones framed.
+    """
+
+    def __init__(
+        self, bank: str | ClipBank | None = None, *, render_mode: str | None = None, **options: object
+    ) -> None:
+        super().__init__(clip_select_problem(bank, **options), render_mode=render_mode)  # type: ignore[arg-type]
+
+
+class ClipSelectVectorEnv(SelectVectorEnv):
+    """`ClipSelectEnv` for many videos at once, in torch; see there and `SelectVectorEnv`."""
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        bank: str | ClipBank | None = None,
+        *,
+        repeat_context: int = 1,
+        render_mode: str | None = None,
+        **options: object,
+    ) -> None:
+        problem = clip_select_problem(bank, **options)  # type: ignore[arg-type]
+        super().__init__(problem, num_envs=num_envs, repeat_context=repeat_context, render_mode=render_mode)

@@ -1,0 +1,210 @@
+"""`VideoFrameSelect-v0`: keep or drop each of T candidates, as in attention-aware sampling (AS).
+
+Shapes: B contexts, T candidates, C classes, D features, S samples.
+"""
+
+from __future__ import annotations
+
+import gymnasium
+import numpy as np
+import torch
+from torch import Tensor
+
+from vidselect_env.bank import ClipBank
+from vidselect_env.bank.cached import resolve_bank
+from vidselect_env.envs.batched import SelectVectorEnv
+from vidselect_env.envs.problem import FEATURE_BOUND, SelectionProblem, section_candidates_of_videos
+from vidselect_env.envs.scalar import SelectEnv
+from vidselect_env.envs.sources import BankSource, Source
+from vidselect_env.rewards import attention_rewards, is_correct
+
+OBSERVATIONS = ("features+predictions", "features", "predictions")
+
+
+class FrameSelectProblem(SelectionProblem):
+    """Keep some of T candidates, evenly spread over the video, and average what the classifier says of them.
+
+    A selection that keeps nothing predicts nothing: it is punished by `-omega`, as a turn from right to
+    wrong is, and counts as wrong. (With `alpha` above 0 nothing is ever dropped altogether, so an empty
+    selection is the plain mean, with reward 0.)
+
+    Args:
+        source: where contexts and classifier outputs come from.
+        num_frames: T; a grid with fewer candidates is refused.
+        num_kept: m of AS's Eq. 9 and Algorithm 2: how many `choose` and the references keep.
+        observation: `features+predictions` (T, D + C) float32, or either part alone (AS, Table 2).
+        omega: reward of turning a wrong prediction right (Eq. 4).
+        alpha: weight of a dropped candidate (Eq. 10), in [0, 1).
+
+    Raises:
+        ValueError: a setting out of range, or a video with fewer than T candidates.
+    """
+
+    columns = 5
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        num_frames: int = 25,
+        num_kept: int = 12,
+        observation: str = "features+predictions",
+        omega: float = 10.0,
+        alpha: float = 0.0,
+    ) -> None:
+        fewest = int(source.num_candidates.min())
+        if fewest < num_frames:
+            raise ValueError(f"num_frames ({num_frames}) must be at most the fewest candidates of a video ({fewest})")
+        if not 1 <= num_kept <= num_frames:
+            raise ValueError(f"num_kept ({num_kept}) must be 1 to num_frames ({num_frames})")
+        if not 0 <= alpha < 1:
+            raise ValueError(f"alpha ({alpha}) must be at least 0 and less than 1")
+        if observation not in OBSERVATIONS:
+            raise ValueError(f"unknown observation {observation!r}: it is {', '.join(OBSERVATIONS)}")
+        self.source = source
+        self.num_frames, self.num_kept = num_frames, num_kept
+        self.observation, self.omega, self.alpha = observation, omega, alpha
+        self.description = f"{num_kept} of {num_frames} candidates, seen by {observation}"
+        self._table = section_candidates_of_videos(source.num_candidates, num_frames, 1).squeeze(-1).to(source.device)
+        self.num_contexts = len(self._table)
+        width = sum(
+            size
+            for part, size in (
+                ("features", source.observation_shape("features")[0] if "features" in observation else 0),
+                ("predictions", source.targets.shape[1]),
+            )
+            if part in observation
+        )
+        self.observation_space = gymnasium.spaces.Box(-FEATURE_BOUND, FEATURE_BOUND, (num_frames, width), np.float32)
+        self.action_space = gymnasium.spaces.MultiBinary(num_frames)
+
+    def with_kept(self, num_kept: int) -> FrameSelectProblem:
+        """The same problem with another m."""
+        return FrameSelectProblem(
+            self.source,
+            num_frames=self.num_frames,
+            num_kept=num_kept,
+            observation=self.observation,
+            omega=self.omega,
+            alpha=self.alpha,
+        )
+
+    def budgets(self) -> dict[int, SelectionProblem]:
+        """About eight numbers of kept candidates from 1 to T."""
+        step = max(self.num_frames // 8, 1)
+        kept = sorted({1, *range(step, self.num_frames, step), self.num_kept, self.num_frames})
+        return {number: self.with_kept(number) for number in kept}
+
+    def videos(self, contexts: Tensor) -> Tensor:
+        return contexts
+
+    def candidates(self, contexts: Tensor) -> Tensor:
+        return self._table.index_select(0, contexts)
+
+    def observe(self, contexts: Tensor) -> Tensor:
+        candidates = self.candidates(contexts)
+        parts = []
+        if "features" in self.observation:
+            parts.append(self.source.observe("features", contexts, candidates))
+        if "predictions" in self.observation:
+            parts.append(self.source.probabilities(contexts, candidates))
+        return torch.cat(parts, -1)
+
+    def selection(self, contexts: Tensor, actions: Tensor) -> Tensor:
+        return actions.view(len(contexts), self.num_frames).bool()
+
+    def fusion_weights(self, selection: Tensor) -> Tensor:
+        """1 for a kept candidate and alpha for a dropped one (Eq. 10)."""
+        return self.alpha + (1 - self.alpha) * selection.float()
+
+    def choose(self, scores: Tensor) -> Tensor:
+        """Keep the `num_kept` candidates of largest score (Algorithm 2)."""
+        best = scores.topk(self.num_kept, dim=-1).indices
+        return torch.zeros_like(scores, dtype=torch.int8).scatter_(-1, best, 1)
+
+    def uniform(self) -> Tensor:
+        """`num_kept` candidates, evenly spread."""
+        places = (2 * torch.arange(self.num_kept) + 1) * self.num_frames // (2 * self.num_kept)
+        kept = torch.zeros(self.num_frames, dtype=torch.bool)
+        kept[places] = True
+        return kept.to(self.source.device)
+
+    def decision_rewards(self, contexts: Tensor, actions: Tensor) -> Tensor:
+        probabilities = self.probabilities(contexts)
+        targets = self.targets(contexts)
+        return self._rewards(probabilities, targets, actions.bool())[0][..., None]
+
+    def outcome(self, contexts: Tensor, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        selection = self.selection(contexts, actions)
+        targets = self.targets(contexts)
+        rewards, fused, is_empty = self._rewards(self.probabilities(contexts), targets, selection)
+        return rewards, {
+            "video_index": contexts,
+            "is_correct": is_correct(fused, targets) & ~is_empty,
+            "num_kept": selection.sum(-1),
+        }
+
+    def _rewards(self, probabilities: Tensor, targets: Tensor, selection: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rewards (...), fused probabilities (..., C) (Eq. 3) and emptiness (...), of selections (..., B, T)."""
+        weights = self.fusion_weights(selection)
+        total = weights.sum(-1, keepdim=True)
+        fused = torch.einsum("...bt,btc->...bc", weights, probabilities) / total.clamp(min=1e-9)
+        is_empty = total.squeeze(-1) == 0
+        before = probabilities.mean(1).expand_as(fused)
+        rewards = attention_rewards(before, fused, targets.expand(fused.shape), omega=self.omega)
+        return torch.where(is_empty, -self.omega, rewards), fused, is_empty
+
+
+def frame_select_problem(
+    bank: str | ClipBank | None = None, *, device: str = "cpu", **options: object
+) -> FrameSelectProblem:
+    """The problem on a bank: an opened one, its folder, or None for a small synthetic bank."""
+    return FrameSelectProblem(BankSource(resolve_bank(bank), device=device), **options)  # type: ignore[arg-type]
+
+
+class FrameSelectEnv(SelectEnv):
+    """Keep or drop each of T candidates of a video.
+
+    ## Observation
+    float32 (T, D + C): the classifier's features and its probabilities for each candidate; either part
+    alone with `observation="features"` or `"predictions"`.
+
+    ## Action
+    `MultiBinary(T)`: 1 keeps a candidate.
+
+    ## Reward
+    AS, Eqs. 2 to 4: `omega` when the mean over the kept candidates is right and the mean over all is wrong,
+    `-omega` the other way round or when nothing is kept, else the sign of the label's change of probability.
+
+    ## Episode
+    One video, one step, which terminates it. `reset(options={"video_index": i})` chooses the video.
+
+    ## Info
+    `video_index`; after a step also `is_correct` (of the fused prediction) and `num_kept`.
+
+    Args:
+        bank: folder of a bank, or None for a small synthetic one, built on first use and cached.
+        options: `num_frames`, `num_kept`, `observation`, `omega`, `alpha` of `FrameSelectProblem`.
+        render_mode: `rgb_array`, a contact sheet of the candidates with the kept ones framed.
+    """
+
+    def __init__(
+        self, bank: str | ClipBank | None = None, *, render_mode: str | None = None, **options: object
+    ) -> None:
+        super().__init__(frame_select_problem(bank, **options), render_mode=render_mode)  # type: ignore[arg-type]
+
+
+class FrameSelectVectorEnv(SelectVectorEnv):
+    """`FrameSelectEnv` for many videos at once, in torch; see there and `SelectVectorEnv`."""
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        bank: str | ClipBank | None = None,
+        *,
+        repeat_context: int = 1,
+        render_mode: str | None = None,
+        **options: object,
+    ) -> None:
+        problem = frame_select_problem(bank, **options)  # type: ignore[arg-type]
+        super().__init__(problem, num_envs=num_envs, repeat_context=repeat_context, render_mode=render_mode)

@@ -1,0 +1,48 @@
+"""A picture of one context: its candidates in rows, the chosen ones framed."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from vidselect_env.envs.problem import SelectionProblem
+from vidselect_env.envs.sources import thumbnails
+
+_FRAME, _CAPTION = 4, 16
+_RIGHT, _WRONG, _GROUND = (60, 170, 90), (215, 75, 65), (24, 24, 28)
+
+
+def contact_sheet(problem: SelectionProblem, context: Tensor, action: Tensor | None) -> np.ndarray:
+    """The candidates of one context (1,), a row a section: (H, W, 3) uint8.
+
+    Under each stands the classifier's probability for the label; the chosen ones of `action` (1, ...)
+    are framed, green where the classifier is right and red where it is wrong.
+    """
+    video = int(problem.videos(context))
+    candidates = problem.candidates(context)[0]
+    images = thumbnails(problem.source, video, candidates).permute(0, 2, 3, 1).numpy()
+    probabilities = problem.probabilities(context)[0]
+    targets = problem.targets(context)[0]
+    label_probability = (probabilities * targets).sum(-1).tolist()
+    right = targets[probabilities.argmax(-1)].tolist()
+    chosen = [False] * len(images) if action is None else problem.selection(context, action)[0].tolist()
+
+    columns = problem.columns
+    rows = -(-len(images) // columns)
+    height, width = images.shape[1:3]
+    cell_height, cell_width = height + 2 * _FRAME + _CAPTION, width + 2 * _FRAME
+    sheet = Image.new("RGB", (columns * cell_width, rows * cell_height + _CAPTION), _GROUND)
+    draw = ImageDraw.Draw(sheet)
+    names = [problem.source.spec.class_names[i] for i in targets.nonzero().flatten().tolist()]
+    draw.text((_FRAME, 2), f"video {video}: {', '.join(names)}", fill="white")
+    for place, image in enumerate(images):
+        left = place % columns * cell_width
+        top = place // columns * cell_height + _CAPTION
+        colour = _RIGHT if right[place] else _WRONG
+        if chosen[place]:
+            box = (left, top, left + cell_width - 1, top + cell_height - _CAPTION - 1)
+            draw.rectangle(box, fill=colour)
+        sheet.paste(Image.fromarray(image), (left + _FRAME, top + _FRAME))
+        draw.text((left + _FRAME, top + height + 2 * _FRAME + 1), f"p = {label_probability[place]:.2f}", fill=colour)
+    return np.asarray(sheet)

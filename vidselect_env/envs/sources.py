@@ -1,0 +1,193 @@
+"""Where an environment gets contexts and classifier outputs from: a bank, or the videos themselves.
+
+Shapes: B videos of a batch, K candidates of each, V videos in all, C classes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from vidselect_classifiers import ClipClassifier
+from vidselect_env.bank import BankError, BankSpec, ClipBank
+from vidselect_env.bank.build import VideoClips, decode_video
+from vidselect_env.datasets import VideoDataset
+from vidselect_env.datasets.base import targets_of
+from vidselect_env.video.clips import middle_frames
+from vidselect_env.video.decode import FrameSize, read_frames
+
+
+class Source(Protocol):
+    """What an environment asks.
+
+    targets: (V, C) bool labels. num_candidates: (V,) int64. class_names: C names.
+    knows_all: every candidate's probabilities are at hand, so rewards of all arms cost nothing.
+    """
+
+    spec: BankSpec
+    targets: Tensor
+    num_candidates: Tensor
+    video_paths: tuple[str, ...]
+    device: torch.device
+    knows_all: bool
+
+    def observation_shape(self, field: str) -> tuple[int, ...]:
+        """Shape of one candidate's `skim` or `features`."""
+
+    def observe(self, field: str, videos: Tensor, candidates: Tensor) -> Tensor:
+        """`skim` uint8 or `features` float32 of candidates (B, K) of videos (B,): (B, K, ...)."""
+
+    def probabilities(self, videos: Tensor, candidates: Tensor) -> Tensor:
+        """The classifier's probabilities for candidates (B, K) of videos (B,): (B, K, C) float32."""
+
+    def prefetch(self, videos: Tensor) -> None:
+        """These videos (B,) will be asked for next."""
+
+
+class BankSource:
+    """Answers from a bank.
+
+    Args:
+        bank: with `logits`, and the field that the environment observes.
+        device: where answers are given; fields other than skims are moved there, and off the CPU skims too.
+    """
+
+    knows_all = True
+
+    def __init__(self, bank: ClipBank, *, device: str | torch.device = "cpu") -> None:
+        outputs = bank.field("logits").shape[1]
+        if outputs != bank.num_classes:
+            raise BankError(
+                f"the bank's logits are of {outputs} classes but its videos of {bank.num_classes}: fit a head"
+            )
+        self.bank = bank
+        self.spec = bank.spec
+        self.device = torch.device(device)
+        self.targets = bank.targets.to(self.device)
+        self.num_candidates = bank.offsets.diff()
+        self.video_paths = bank.video_paths
+        self._starts = bank.offsets[:-1].to(self.device)
+        self._probabilities = bank.field("logits").joined().float().softmax(-1).to(self.device)
+        self._fields = {
+            name: rows if name == "skim" and self.device.type == "cpu" else rows.to(self.device)
+            for name, rows in bank.fields.items()
+            if name != "logits"
+        }
+
+    def observation_shape(self, field: str) -> tuple[int, ...]:
+        return tuple(self.bank.field(field).shape[1:])
+
+    def observe(self, field: str, videos: Tensor, candidates: Tensor) -> Tensor:
+        rows = self._rows(videos, candidates)
+        return self._fields[field].take(rows.view(-1)).view(*rows.shape, *self._fields[field].shape[1:])
+
+    def probabilities(self, videos: Tensor, candidates: Tensor) -> Tensor:
+        rows = self._rows(videos, candidates)
+        return self._probabilities.index_select(0, rows.view(-1)).view(*rows.shape, -1)
+
+    def prefetch(self, videos: Tensor) -> None:
+        """Nothing to do: all is at hand."""
+
+    def _rows(self, videos: Tensor, candidates: Tensor) -> Tensor:
+        return self._starts[videos][:, None] + candidates
+
+
+class LiveSource:
+    """Decodes videos and runs the classifier when asked, for a classifier that changes as it is trained.
+
+    The videos of `prefetch` are decoded by threads meanwhile.
+
+    Args:
+        dataset: its videos.
+        classifier: runs on `device`, as it is at each call; evaluation mode is the caller's choice.
+        spec: grid (with a fixed number of clips) and skim, as for a bank.
+        keep_videos: decoded videos kept in memory; at least as many as a batch has.
+
+    Raises:
+        VideoError: when a video that cannot be read is asked for.
+    """
+
+    knows_all = False
+
+    def __init__(
+        self,
+        dataset: VideoDataset,
+        classifier: ClipClassifier,
+        *,
+        spec: BankSpec,
+        device: str | torch.device = "cpu",
+        num_workers: int = 2,
+        keep_videos: int = 64,
+    ) -> None:
+        if spec.grid.num_clips is None:
+            raise ValueError("a live source needs a grid with a fixed num_clips, not num_clips=None")
+        self.spec = spec
+        self.device = torch.device(device)
+        self.classifier = classifier.to(self.device)
+        self.targets = targets_of([video.labels for video in dataset.videos], len(dataset.class_names)).to(self.device)
+        self.num_candidates = torch.full((len(dataset),), spec.grid.num_clips)
+        self.video_paths = tuple(video.path for video in dataset.videos)
+        self._videos = dataset.videos
+        self._pool = ThreadPoolExecutor(num_workers)
+        self._decoded: OrderedDict[int, Future[VideoClips]] = OrderedDict()
+        self._keep = keep_videos
+
+    def observation_shape(self, field: str) -> tuple[int, ...]:
+        if field == "features":
+            return (self.classifier.feature_dim,)
+        if self.spec.skim is None:
+            raise ValueError("this live source has no skim: give its spec one")
+        return self.spec.skim.shape
+
+    def observe(self, field: str, videos: Tensor, candidates: Tensor) -> Tensor:
+        if field == "features":
+            clips = self._clips(videos, candidates)
+            return self.classifier(clips.flatten(0, 1)).features.view(*candidates.shape, -1)
+        chosen = []
+        for video, wanted in zip(videos.tolist(), candidates.cpu(), strict=True):
+            skims = self._video(video).skims
+            assert skims is not None
+            chosen.append(skims[wanted])
+        return torch.stack(chosen).to(self.device)
+
+    @torch.no_grad()
+    def probabilities(self, videos: Tensor, candidates: Tensor) -> Tensor:
+        logits = self.classifier(self._clips(videos, candidates).flatten(0, 1)).logits
+        return logits.float().softmax(-1).view(*candidates.shape, -1)
+
+    def prefetch(self, videos: Tensor) -> None:
+        for video in videos.tolist():
+            if video not in self._decoded:
+                self._decoded[video] = self._pool.submit(decode_video, self._videos[video], spec=self.spec)
+        while len(self._decoded) > max(self._keep, 2 * len(videos)):
+            self._decoded.popitem(last=False)
+
+    def _video(self, video: int) -> VideoClips:
+        if video not in self._decoded:
+            self.prefetch(torch.tensor([video]))
+        self._decoded.move_to_end(video)
+        return self._decoded[video].result()
+
+    def _clips(self, videos: Tensor, candidates: Tensor) -> Tensor:
+        chosen = [self._video(v).clips[wanted] for v, wanted in zip(videos.tolist(), candidates.cpu(), strict=True)]
+        return torch.stack(chosen).to(self.device)
+
+
+def thumbnails(source: Source, video: int, candidates: Tensor, *, height: int = 96) -> Tensor:
+    """The middle frame of candidates (K,) of a video, read from its file: (K, 3, height, width) uint8."""
+    num_frames = None
+    if isinstance(source, BankSource):
+        num_frames = int(source.bank.num_video_frames[video])
+    path = source.video_paths[video]
+    if num_frames is None:
+        from vidselect_env.video.index import probe
+
+        num_frames = probe(path).num_frames
+    grid = source.spec.grid
+    middle = grid.frame_indices(num_frames)[candidates.cpu(), middle_frames(grid.num_frames, 1)]
+    width = height * 4 // 3
+    return read_frames(path, middle, sizes=[FrameSize((height, width), (height, width))])[0]

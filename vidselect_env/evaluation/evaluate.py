@@ -1,0 +1,106 @@
+"""One evaluator for every selector: what it gets right, and what that costs.
+
+Shapes: B contexts, K candidates a context, V videos, C classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vidselect_env.envs.problem import SelectionProblem
+from vidselect_env.evaluation.metrics import mean_average_precision, top_k_accuracy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How one selector did on one split.
+
+    top1, top5, mean_average_precision: of the fused predictions, in [0, 1].
+    clips_per_video: clips that the classifier saw, the mean over videos.
+    scorer_gmacs, classifier_gmacs: multiply-adds a video, in units of 1e9.
+    relative_cost: both together, over the classifier's on all candidates.
+    """
+
+    selector: str
+    num_videos: int
+    top1: float
+    top5: float
+    mean_average_precision: float
+    clips_per_video: float
+    scorer_gmacs: float
+    classifier_gmacs: float
+    relative_cost: float
+
+    @property
+    def gmacs(self) -> float:
+        return self.scorer_gmacs + self.classifier_gmacs
+
+
+def evaluate(agent: Any, problem: SelectionProblem, *, name: str, batch_size: int = 64) -> Result:
+    """Let `agent` choose for every context of `problem`, and fuse by averaging (DSN, Eq. 4).
+
+    Args:
+        agent: has `select(problem, contexts) -> (B, K) bool`, or only Stable-Baselines3's
+            `predict(observation, deterministic=True)`. Its `scorer_gmacs(problem)` and `observes`, if it
+            has them, tell what choosing costs.
+        name: of the row.
+    """
+    device = problem.source.device
+    num_videos = len(problem.source.video_paths)
+    fused = torch.zeros(problem.source.targets.shape, device=device)
+    weights = torch.zeros(num_videos, 1, device=device)
+    classified = candidates = 0
+    for contexts in torch.arange(problem.num_contexts, device=device).split(batch_size):
+        selection = selection_of(agent, problem, contexts)
+        videos = problem.videos(contexts)
+        probabilities = problem.probabilities(contexts)
+        shares = problem.fusion_weights(selection)
+        fused.index_add_(0, videos, (probabilities * shares[..., None]).sum(1))
+        weights.index_add_(0, videos, shares.sum(1, keepdim=True))
+        offered = problem.candidates(contexts)
+        classified += count_distinct(offered, selection)
+        candidates += count_distinct(offered, torch.ones_like(selection))
+    fused = (fused / weights.clamp(min=1e-9)).cpu()
+    targets = problem.source.targets.cpu()
+
+    observes = getattr(agent, "observes", True)
+    # Features and predictions are the classifier's own: whoever looks at them has run it on every candidate.
+    clips = candidates if observes and problem.observation != "skim" else classified
+    clip_gmacs = problem.source.spec.classifier_gmacs
+    scorer_gmacs = agent.scorer_gmacs(problem) if hasattr(agent, "scorer_gmacs") else 0.0
+    scorer_gmacs *= problem.num_contexts / num_videos
+    classifier_gmacs = clips / num_videos * clip_gmacs
+    return Result(
+        selector=name,
+        num_videos=num_videos,
+        top1=top_k_accuracy(fused, targets, k=1),
+        top5=top_k_accuracy(fused, targets, k=5),
+        mean_average_precision=mean_average_precision(fused, targets),
+        clips_per_video=clips / num_videos,
+        scorer_gmacs=scorer_gmacs,
+        classifier_gmacs=classifier_gmacs,
+        relative_cost=(scorer_gmacs + classifier_gmacs) / (candidates / num_videos * clip_gmacs),
+    )
+
+
+def selection_of(agent: Any, problem: SelectionProblem, contexts: Tensor) -> Tensor:
+    """What `agent` chooses in contexts (B,): (B, K) bool."""
+    if hasattr(agent, "select"):
+        return agent.select(problem, contexts)
+    actions, _ = agent.predict(problem.observe(contexts).cpu().numpy(), deterministic=True)
+    return problem.selection(contexts, torch.as_tensor(actions, device=contexts.device))
+
+
+def count_distinct(candidates: Tensor, selection: Tensor) -> int:
+    """Different candidates chosen in all contexts together: (B, K) int64 and (B, K) bool.
+
+    A short video offers some candidates more than once; choosing one twice costs one clip.
+    """
+    chosen = torch.where(selection, candidates, -1).sort(-1).values
+    is_new = torch.ones_like(selection)
+    is_new[:, 1:] = chosen[:, 1:] != chosen[:, :-1]
+    return int((is_new & (chosen >= 0)).sum())

@@ -1,0 +1,44 @@
+"""Accuracy of fused predictions, and intervals over seeds.
+
+Shapes: V videos, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+from torch import Tensor
+from torchmetrics.functional.classification import multilabel_average_precision
+
+
+def top_k_accuracy(probabilities: Tensor, targets: Tensor, *, k: int) -> float:
+    """Share of videos with a label among their k most probable classes.
+
+    Args:
+        probabilities: (V, C) float. targets: (V, C) bool.
+        k: more than C counts as C.
+    """
+    best = probabilities.topk(min(k, probabilities.shape[1]), dim=-1).indices
+    return targets.gather(-1, best).any(-1).float().mean().item()
+
+
+def mean_average_precision(probabilities: Tensor, targets: Tensor) -> float:
+    """Mean over the classes that occur of the average precision of ranking videos by their probability."""
+    occurring = targets.any(0)
+    each = multilabel_average_precision(
+        probabilities[:, occurring],
+        targets[:, occurring].int(),
+        num_labels=int(occurring.sum()),
+        average="none",
+    )
+    return each.mean().item()
+
+
+def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Mean, and the half-width of its 95 % confidence interval by Student's t (nan for one value)."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, float("nan")
+    return mean, float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))

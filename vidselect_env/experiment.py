@@ -1,0 +1,184 @@
+"""From one configuration to the problems that are trained and tested on.
+
+Dataset, classifier and grid in; banks (cached) and environments out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from vidselect_classifiers import ClipClassifier, make_classifier
+from vidselect_env.bank import ClipBank, SkimSpec
+from vidselect_env.bank.cached import cached_bank
+from vidselect_env.bank.head import bank_head, cross_fitted, with_head
+from vidselect_env.datasets import VideoDataset, load_dataset
+from vidselect_env.envs.clip_select import ClipSelectProblem
+from vidselect_env.envs.frame_select import FrameSelectProblem
+from vidselect_env.envs.problem import SelectionProblem
+from vidselect_env.envs.sources import BankSource
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentConfig:
+    """Videos, classifier, grid and problem; the defaults are the default problem.
+
+    Args:
+        dataset: synthetic, folder:PATH or csv:PATH.
+        train_split: the split to learn on.
+        test_split: the split to evaluate on.
+        num_videos: synthetic training videos (half as many for testing), or at most so many of a real split.
+        data_seed: of the synthetic videos.
+        classifier: a name of vidselect_classifiers.
+        weights: a path, or a published name.
+        clip_frames: frames the classifier takes at once, where not its own number.
+        clip_stride: frames from one of these to the next, where not its own.
+        head: fit a linear head on the training split's features (the training videos themselves are judged
+            by heads of other folds), keep the weights' own, or auto: fit where the numbers of classes differ.
+        candidates: clips that the grid lays on each video.
+        skim_frames: frames of the cheap look at a candidate.
+        skim_size: its height and width, in pixels.
+        environment: VideoClipSelect-v0, VideoFrameSelect-v0, or auto: the one that the agent is made for.
+        observation: what the agent sees of a candidate, or auto: skims to select clips, features and
+            predictions to select frames.
+        sections: M, parts of a video that one clip each is chosen from.
+        clips: N, candidates a section.
+        test_sections: M in testing, where another.
+        penalty: of a wrongly classified clip (gamma of DSN's Eq. 6).
+        frames: T, candidates that are kept or dropped.
+        kept: m, how many of them are kept in testing.
+        omega: reward of turning a wrong prediction right (AS, Eq. 4).
+        alpha: weight of a dropped candidate (AS, Eq. 10).
+        device: cpu, cuda, or auto.
+        num_workers: decoding threads.
+        batch_size: clips the classifier takes at once.
+    """
+
+    dataset: str = "synthetic"
+    train_split: str = "train"
+    test_split: str = "test"
+    num_videos: int | None = None
+    data_seed: int = 0
+    classifier: str = "tiny_r3d"
+    weights: str = "default"
+    clip_frames: int | None = None
+    clip_stride: int | None = None
+    head: Literal["auto", "fit", "keep"] = "auto"
+    candidates: int = 30
+    skim_frames: int = 8
+    skim_size: int = 32
+    environment: Literal["auto", "VideoClipSelect-v0", "VideoFrameSelect-v0"] = "auto"
+    observation: Literal["auto", "skim", "features", "features+predictions", "predictions"] = "auto"
+    sections: int = 6
+    clips: int = 3
+    test_sections: int | None = None
+    penalty: float = 0.5
+    frames: int = 25
+    kept: int = 12
+    omega: float = 10.0
+    alpha: float = 0.0
+    device: str = "auto"
+    num_workers: int = 2
+    batch_size: int = 64
+
+    @property
+    def torch_device(self) -> str:
+        if self.device != "auto":
+            return self.device
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The two splits of one configuration, and the head that was fitted, if one was."""
+
+    config: ExperimentConfig
+    classifier: ClipClassifier
+    train: BankSource
+    test: BankSource
+    head: nn.Linear | None
+
+    def train_problem(self, agent_class: Any = None) -> SelectionProblem:
+        """The problem to learn: the configuration's, or the one that `agent_class` is made for."""
+        return self._problem(self.train, agent_class, self.config.sections)
+
+    def test_problem(self, agent_class: Any = None) -> SelectionProblem:
+        """The same on the test split."""
+        return self._problem(self.test, agent_class, self.config.test_sections or self.config.sections)
+
+    def _problem(self, source: BankSource, agent_class: Any, num_sections: int) -> SelectionProblem:
+        config = self.config
+        environment = config.environment
+        if environment == "auto":
+            environment = getattr(agent_class, "environment", "VideoClipSelect-v0")
+        if environment == "VideoFrameSelect-v0":
+            return FrameSelectProblem(
+                source,
+                num_frames=config.frames,
+                num_kept=config.kept,
+                observation="features+predictions" if config.observation == "auto" else config.observation,
+                omega=config.omega,
+                alpha=config.alpha,
+            )
+        return ClipSelectProblem(
+            source,
+            num_sections=num_sections,
+            num_clips=config.clips,
+            observation="skim" if config.observation == "auto" else config.observation,
+            penalty=config.penalty,
+        )
+
+
+def make_experiment(config: ExperimentConfig, *, progress: bool = True) -> Experiment:
+    """Load or build everything that `config` names.
+
+    Raises:
+        ValueError: a name, split, size or label that does not fit; the message says which.
+    """
+    geometry: dict[str, Any] = {"num_frames": config.clip_frames, "frame_stride": config.clip_stride}
+    geometry = {name: value for name, value in geometry.items() if value is not None}
+    classifier = make_classifier(config.classifier, weights=config.weights, **geometry)
+    train_set, test_set = (
+        load_dataset(
+            config.dataset,
+            split=split,
+            num_videos=config.num_videos,
+            seed=config.data_seed,
+            progress=progress,
+        )
+        for split in (config.train_split, config.test_split)
+    )
+    train_bank, test_bank = (_bank(config, dataset, classifier, progress) for dataset in (train_set, test_set))
+    head = None
+    if config.head == "fit" or (config.head == "auto" and classifier.num_classes != len(train_set.class_names)):
+        tqdm.write(
+            f"fitting a linear head on {len(train_set)} training videos: the weights know "
+            f"{classifier.num_classes} classes, the dataset has {len(train_set.class_names)}"
+        )
+        head = bank_head(train_bank)
+        train_bank, test_bank = cross_fitted(train_bank), with_head(test_bank, head)
+    return Experiment(
+        config,
+        classifier,
+        BankSource(train_bank, device=config.torch_device),
+        BankSource(test_bank, device=config.torch_device),
+        head,
+    )
+
+
+def _bank(config: ExperimentConfig, dataset: VideoDataset, classifier: ClipClassifier, progress: bool) -> ClipBank:
+    size = (config.skim_size, config.skim_size)
+    return cached_bank(
+        dataset,
+        classifier,
+        num_clips=config.candidates,
+        skim=SkimSpec(num_frames=config.skim_frames, resize=size, crop=size),
+        device=config.torch_device,
+        batch_size=config.batch_size,
+        num_workers=config.num_workers,
+        progress=progress,
+    )

@@ -1,0 +1,214 @@
+"""What a video file holds: its size, rate and length, and the timestamp of every frame.
+
+Frames are numbered in presentation order, from 0: frame i is the i-th that a player shows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.stream import Discard, Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from vidselect_env.video.errors import VideoError
+
+# FFmpeg draws text files (.txt, .nfo, .bin ...) as pictures of a terminal.
+TEXT_CODECS = ("ansi", "bintext", "idf", "xbin")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoInfo:
+    """What a video is. Height and width are upright: those of the picture after its rotation.
+
+    fps: frames a second (frames/s), as the file states its average.
+    duration_s: seconds from the first frame to the end of the last.
+    rotation: degrees clockwise that the stored picture is turned to stand upright: 0, 90, 180 or 270.
+    codec: FFmpeg's name of the codec (`h264`, `av1`).
+    """
+
+    path: str
+    num_frames: int
+    fps: float
+    duration_s: float
+    width: int
+    height: int
+    rotation: int
+    codec: str
+    has_audio: bool
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class VideoIndex:
+    """Every frame of a video, in presentation order.
+
+    pts: (num_frames,) int64, sorted, in units of `time_base` seconds.
+    is_key: (num_frames,) bool, whether decoding can start at the frame.
+    has_timestamps: False where the file does not tell when its frames are shown; they were then counted by
+        decoding, `pts` is 0, 1, 2 ..., and reading cannot skip any of them.
+    """
+
+    info: VideoInfo
+    pts: NDArray[np.int64]
+    is_key: NDArray[np.bool_]
+    time_base: Fraction
+    has_timestamps: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("pts", "is_key"):
+            if getattr(self, name).shape != (self.info.num_frames,):
+                raise ValueError(
+                    f"{name} {getattr(self, name).shape} must have one value a frame ({self.info.num_frames})"
+                )
+
+
+@contextmanager
+def open_video(path: str | os.PathLike[str], *, num_threads: int = 1) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """The opened file and its best video stream; packets of other streams are left out.
+
+    Raises:
+        VideoError: the file cannot be opened or has no video, or FFmpeg fails while it is open.
+    """
+    doing = "open"
+    try:
+        # `file:` keeps names such as `a:b.mp4` from being taken for an address on a network.
+        with av.open(f"file:{os.fspath(path)}", mode="r", metadata_errors="replace") as container:
+            doing = "decode"
+            stream = container.streams.best("video")
+            if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
+                raise VideoError(path, "it has no video stream")
+            if stream.codec_context is None:
+                raise VideoError(path, "there is no decoder for its video stream")
+            if stream.codec_context.name in TEXT_CODECS:
+                raise VideoError(path, "it is text, not video")
+            for other in container.streams:
+                if other is not stream:
+                    other.discard = Discard.all
+            stream.codec_context.thread_count = num_threads
+            stream.codec_context.thread_type = "AUTO"
+            yield container, stream
+    except av.FFmpegError as error:
+        raise VideoError(path, f"FFmpeg cannot {doing} it: {error.strerror}") from error
+
+
+def index_video(path: str | os.PathLike[str]) -> VideoIndex:
+    """List the frames of a video from its packets, decoding only as far as the first frame (its rotation).
+
+    Frames that an edit list hides are left out, and so are frames that come before the first keyframe,
+    which cannot be decoded. A video whose packets do not tell the order of its frames (no timestamps, or
+    some twice: elementary streams, MPEG program streams; AVI with B-frames; no keyframe) is decoded whole
+    to count them, which takes as long as reading it.
+
+    Raises:
+        VideoError: the file is missing, damaged, cut short (MP4; of other formats what is there counts), or
+            has no video.
+    """
+    with open_video(path) as (container, stream):
+        index = _index_packets(path, container, stream)
+    if index is None:
+        with open_video(path) as (container, stream):
+            index = _index_frames(path, container, stream)
+    return index
+
+
+def probe(path: str | os.PathLike[str]) -> VideoInfo:
+    """What a video is; as `index_video`, whose number of frames is exact where headers only estimate.
+
+    Raises:
+        VideoError: as `index_video`.
+    """
+    return index_video(path).info
+
+
+def _index_packets(path: str | os.PathLike[str], container: InputContainer, stream: VideoStream) -> VideoIndex | None:
+    """Index from packets; None where they do not tell the order of the frames."""
+    num_packets = 0
+    entries: list[tuple[int | None, bool]] = []
+    first_key_pts: int | None = None
+    first_frame: VideoFrame | None = None
+    for packet in container.demux(stream):
+        is_last = packet.size == 0  # the empty packet that ends a stream and flushes the decoder
+        num_packets += not is_last
+        if first_key_pts is None and packet.is_keyframe:
+            first_key_pts = packet.pts
+        if first_key_pts is None:
+            continue
+        if first_frame is None:
+            first_frame = next(iter(packet.decode()), None)
+        if not is_last and not packet.is_discard:
+            entries.append((packet.pts, packet.is_keyframe))
+    num_promised = len(stream.index_entries)
+    if "mov" in container.format.name and num_packets < num_promised:
+        raise VideoError(path, f"it is cut short: it has {num_packets} of {num_promised} frames")
+
+    timestamps = [pts for pts, _ in entries if pts is not None]
+    if first_key_pts is None or len(timestamps) < len(entries) or len(set(timestamps)) < len(timestamps):
+        return None
+    # AVI stores no presentation times. Where FFmpeg could not work them out it numbers the packets as they
+    # are stored, which is not the order of the frames where the decoder reorders them.
+    if container.format.name == "avi" and stream.codec_context.has_b_frames and timestamps == sorted(timestamps):
+        return None
+    pts = np.array(timestamps, dtype=np.int64)
+    is_key = np.array([key for _, key in entries], dtype=np.bool_)
+    order = np.argsort(pts)
+    order = order[pts[order] >= first_key_pts]
+    if first_frame is None or not len(order):
+        raise VideoError(path, "no frame of it can be decoded")
+    assert stream.time_base is not None
+    return _make_index(path, container, stream, first_frame, pts[order], is_key[order], stream.time_base)
+
+
+def _index_frames(path: str | os.PathLike[str], container: InputContainer, stream: VideoStream) -> VideoIndex:
+    """Index by decoding all frames: a decoder gives them in the order of presentation."""
+    is_key: list[bool] = []
+    first_frame: VideoFrame | None = None
+    for frame in container.decode(stream):
+        first_frame = first_frame or frame
+        is_key.append(frame.key_frame)
+    if first_frame is None:
+        raise VideoError(path, "no frame of it can be decoded")
+    pts = np.arange(len(is_key), dtype=np.int64)
+    keys = np.array(is_key, dtype=np.bool_)
+    return _make_index(path, container, stream, first_frame, pts, keys, None)
+
+
+def _make_index(
+    path: str | os.PathLike[str],
+    container: InputContainer,
+    stream: VideoStream,
+    first_frame: VideoFrame,
+    pts: NDArray[np.int64],
+    is_key: NDArray[np.bool_],
+    time_base: Fraction | None,
+) -> VideoIndex:
+    """Put an index together; without a time base, frames are 1 / fps apart."""
+    # A file without timestamps has no average rate: FFmpeg's is a default there, its guess is the codec's.
+    rate = (time_base and stream.average_rate) or stream.guessed_rate
+    if not rate:
+        raise VideoError(path, "it states no frame rate")
+    # FFmpeg's angle is anticlockwise, in [-180, 180].
+    rotation = round(-first_frame.rotation / 90) * 90 % 360
+    height, width = first_frame.height, first_frame.width
+    if rotation in (90, 270):
+        height, width = width, height
+    unit = time_base or 1 / rate
+    info = VideoInfo(
+        path=os.fspath(path),
+        num_frames=len(pts),
+        fps=float(rate),
+        duration_s=float((int(pts[-1]) - int(pts[0])) * unit + 1 / rate),
+        width=width,
+        height=height,
+        rotation=rotation,
+        codec=stream.codec_context.codec.canonical_name,
+        has_audio=bool(container.streams.audio),
+    )
+    return VideoIndex(info=info, pts=pts, is_key=is_key, time_base=unit, has_timestamps=time_base is not None)
