@@ -20,8 +20,9 @@ from PIL import Image
 from rich.console import Console
 from safetensors.torch import save_file
 
-from vidselect_agents import REFERENCES, agent_class, make_agent
+from vidselect_agents import REFERENCES, agent_class, make_agent, tuned_settings
 from vidselect_env.envs.batched import SelectVectorEnv
+from vidselect_env.envs.recorder import RolloutRecorder
 from vidselect_env.envs.render import contact_sheet
 from vidselect_env.evaluation.evaluate import evaluate
 from vidselect_env.evaluation.report import sweep_budgets, write_report
@@ -76,20 +77,18 @@ def main() -> None:
         evaluate_run(tyro.cli(EvalConfig, args=arguments))
         return
     known = tyro.cli(_AgentName, args=arguments, return_unknown_args=True, add_help=False)[0]
-    settings_class = getattr(agent_class(known.agent), "config_class", _NoSettings)
-    both: Any = tuple[TrainConfig, settings_class]  # type: ignore[valid-type]
-    config, settings = tyro.cli(both, args=arguments, config=(tyro.conf.OmitArgPrefixes,))
+    defaults = tuned_settings(known.agent, known.environment)
+    both: Any = tuple.__class_getitem__((TrainConfig, type(defaults)))
+    config, settings = tyro.cli(
+        both, args=arguments, default=(TrainConfig(), defaults), config=(tyro.conf.OmitArgPrefixes,)
+    )
     train(config, settings)
 
 
 @dataclass(frozen=True)
 class _AgentName:
     agent: str = "dsn"
-
-
-@dataclass(frozen=True)
-class _NoSettings:
-    pass
+    environment: str = "auto"
 
 
 def train(config: TrainConfig, settings: Any) -> Path:
@@ -100,12 +99,14 @@ def train(config: TrainConfig, settings: Any) -> Path:
     folder = new_run_folder(config.runs, config.agent.replace(":", "."))
     write_config(folder, experiment=config, agent_settings=settings)
     logger = run_logger(folder)
+    env.recorder = RolloutRecorder(logger)
     if hasattr(agent, "set_logger"):
         agent.set_logger(logger)
     started_s = time.perf_counter()
     agent.learn(config.total_timesteps, callback=_Evaluations(config, experiment, logger), progress_bar=True)
+    env.recorder.dump()
     train_seconds = time.perf_counter() - started_s
-    agent.save(folder / AGENT)
+    agent.save(folder / getattr(agent, "file_name", AGENT))
     if experiment.head is not None:
         save_file(dict(experiment.head.state_dict()), folder / "head.safetensors")
     report(folder, agent, env, experiment, facts={"training": f"{train_seconds:.0f} s", "seed": config.seed})
@@ -123,7 +124,7 @@ def evaluate_run(config: EvalConfig) -> Path:
     experiment = make_experiment(experiment_config)
     cls = agent_class(experiment_config.agent)
     env = SelectVectorEnv(experiment.train_problem(cls), num_envs=experiment_config.num_envs)
-    agent = cls.load(config.eval / AGENT, env, device=experiment_config.torch_device)
+    agent = cls.load(config.eval / getattr(cls, "file_name", AGENT), env, device=experiment_config.torch_device)
     folder = new_run_folder(config.runs, f"eval-{config.eval.name}")
     write_config(folder, experiment=experiment_config, evaluated=str(config.eval))
     report(folder, agent, env, experiment, facts={"evaluated": config.eval})

@@ -55,7 +55,7 @@ class ExperimentConfig:
         alpha: weight of a dropped candidate (AS, Eq. 10).
         device: cpu, cuda, or auto.
         num_workers: decoding threads.
-        batch_size: clips the classifier takes at once.
+        clips_per_batch: clips the classifier takes at once.
     """
 
     dataset: str = "synthetic"
@@ -83,7 +83,7 @@ class ExperimentConfig:
     alpha: float = 0.0
     device: str = "auto"
     num_workers: int = 2
-    batch_size: int = 64
+    clips_per_batch: int = 64
 
     @property
     def torch_device(self) -> str:
@@ -130,6 +130,7 @@ class Experiment:
             num_clips=config.clips,
             observation="skim" if config.observation == "auto" else config.observation,
             penalty=config.penalty,
+            per_section=getattr(agent_class, "per_section", False),
         )
 
 
@@ -178,7 +179,7 @@ def _bank(config: ExperimentConfig, dataset: VideoDataset, classifier: ClipClass
         num_clips=config.candidates,
         skim=SkimSpec(num_frames=config.skim_frames, resize=size, crop=size),
         device=config.torch_device,
-        batch_size=config.batch_size,
+        batch_size=config.clips_per_batch,
         num_workers=config.num_workers,
         progress=progress,
     )

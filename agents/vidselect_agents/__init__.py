@@ -2,48 +2,97 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any
 
 import torch
+import yaml
 
 from vidselect_agents.base import Agent
-from vidselect_agents.dsn import DSN
-from vidselect_agents.max_response import MaxResponse
-from vidselect_agents.references import DenseReference, OracleReference, RandomReference, UniformReference
 from vidselect_classifiers.registry import lookup
 from vidselect_env.envs.batched import SelectVectorEnv
 
-__all__ = ["AGENTS", "Agent", "agent_class", "make_agent"]
+__all__ = ["AGENTS", "REFERENCES", "Agent", "agent_class", "make_agent", "register_agent", "tuned_settings"]
 
-AGENTS: dict[str, Any] = {
-    agent.name: agent
-    for agent in (RandomReference, UniformReference, DenseReference, OracleReference, MaxResponse, DSN)
-}
 REFERENCES = ("random", "uniform", "dense", "oracle")
+AGENTS: dict[str, Any] = {
+    "random": "vidselect_agents.references:RandomReference",
+    "uniform": "vidselect_agents.references:UniformReference",
+    "dense": "vidselect_agents.references:DenseReference",
+    "oracle": "vidselect_agents.references:OracleReference",
+    "max_response": "vidselect_agents.max_response:MaxResponse",
+    "dsn": "vidselect_agents.dsn:DSN",
+    "as": "vidselect_agents.attention:AttentionAwareSampling",
+    "ppo": "vidselect_agents.sb3.agents:PPOAgent",
+    "a2c": "vidselect_agents.sb3.agents:A2CAgent",
+    "dqn": "vidselect_agents.sb3.agents:DQNAgent",
+    "trpo": "vidselect_agents.sb3.contrib:TRPOAgent",
+    "qrdqn": "vidselect_agents.sb3.contrib:QRDQNAgent",
+    "maskable_ppo": "vidselect_agents.sb3.contrib:MaskablePPOAgent",
+}
+
+
+@dataclass(frozen=True)
+class NoSettings:
+    """For an agent that has no configuration of its own."""
+
+
+def register_agent(name: str, agent: Any) -> None:
+    """Make an agent class known under a name.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    if name in AGENTS:
+        raise ValueError(f"agent {name!r} is already registered")
+    AGENTS[name] = agent
 
 
 def agent_class(name: str) -> Any:
-    """The agent called `name`: built in, an entry point of `vidselect.agents`, or `package.module:Class`.
+    """The agent called `name`: built in, registered, an entry point of `vidselect.agents`, or `package.module:Class`.
 
     Raises:
         ValueError: no such agent; the message suggests the nearest.
+        ImportError: it needs a package that is not installed; the message names the extra that has it.
     """
-    return lookup(AGENTS, name, kind="agent", group="vidselect.agents")
+    try:
+        return lookup(AGENTS, name, kind="agent", group="vidselect.agents")
+    except ModuleNotFoundError as error:
+        if error.name == "sb3_contrib":
+            raise ImportError(f"agent {name!r} needs sb3-contrib: pip install 'vidselect-env[contrib]'") from error
+        raise
+
+
+def tuned_settings(name: str, environment: str = "auto") -> Any:
+    """The agent's settings that do well on the default problem, from `hyperparameters/ENVIRONMENT.yml`.
+
+    An agent that the file does not list has its own defaults.
+    """
+    cls = agent_class(name)
+    if environment == "auto":
+        environment = getattr(cls, "environment", "VideoClipSelect-v0")
+    listed = yaml.safe_load((files("vidselect_agents") / "hyperparameters" / f"{environment}.yml").read_text())
+    return getattr(cls, "config_class", NoSettings)(**listed.get(name, {}))
 
 
 def make_agent(
-    name: str, env: SelectVectorEnv, *, seed: int = 0, device: str | torch.device = "cpu", **config: Any
+    name: str, env: SelectVectorEnv, *, seed: int = 0, device: str | torch.device = "cpu", **settings: Any
 ) -> Any:
-    """A new agent for an environment; `config` are fields of its own configuration.
+    """A new agent for an environment.
+
+    Args:
+        settings: fields of the agent's own configuration; the others are those of `tuned_settings`.
 
     Raises:
         ValueError: no such agent, or a setting that it does not have.
     """
     cls = agent_class(name)
     if not hasattr(cls, "config_class"):
-        return cls(env, seed=seed, **config)
-    known = cls.config_class.__dataclass_fields__
-    for setting in config:
+        return cls(env, seed=seed, **settings)
+    tuned = tuned_settings(name, env.problem.environment)
+    known = type(tuned).__dataclass_fields__
+    for setting in settings:
         if setting not in known:
             raise ValueError(f"agent {name!r} has no setting {setting!r}: it has {', '.join(known) or 'none'}")
-    return cls(env, config=cls.config_class(**config), seed=seed, device=device)
+    return cls(env, config=type(tuned)(**(vars(tuned) | settings)), seed=seed, device=device)

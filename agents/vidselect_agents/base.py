@@ -39,6 +39,7 @@ class Agent(ABC):
 
     config_class: ClassVar[type]
     name: ClassVar[str]
+    file_name: ClassVar[str] = "agent.safetensors"
 
     def __init__(
         self, env: SelectVectorEnv, *, config: Any = None, seed: int = 0, device: str | torch.device = "cpu"

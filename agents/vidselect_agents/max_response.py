@@ -82,14 +82,12 @@ class MaxResponse(ObservingAgent):
                 optimizer.step()
                 schedule.step()
                 actions = self.env.problem.choose(logits.detach().softmax(-1).amax(-1))
-                observations, rewards, _, _, _ = self.env.step(actions.to(self.env.device))
+                self.logger.record_mean("train/loss", loss.item())
+                observations, *_ = self.env.step(actions.to(self.env.device))
                 self.num_timesteps += self.env.num_envs
-                self.logger.record("train/loss", loss.item())
-                self.logger.record("rollout/ep_rew_mean", rewards.mean().item())
                 bar.update(self.env.num_envs)
                 if callback is not None and not callback(self):
                     break
-        self.logger.dump(self.num_timesteps)
         return self
 
     def _logits(self, observations: Tensor) -> Tensor:

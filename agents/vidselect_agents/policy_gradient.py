@@ -5,7 +5,6 @@ Shapes: B sub-environments, S samples a context, G independent decisions a conte
 
 from __future__ import annotations
 
-import time
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,7 +66,6 @@ class PolicyGradientAgent(ObservingAgent):
     """
 
     config: PolicyGradientConfig
-    log_every_steps = 2048
 
     def __init__(
         self, env: SelectVectorEnv, *, config: Any = None, seed: int = 0, device: str | torch.device = "cpu"
@@ -106,7 +104,6 @@ class PolicyGradientAgent(ObservingAgent):
         updates = -(-total_timesteps // self.env.num_envs)
         decay = _DECAYS[self.config.decay]
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda update: decay(update / updates))
-        recorder = _Recorder(self)
         observations, _ = self.env.reset(seed=self.seed)
         with progress(total_timesteps, label=self.name, shown=progress_bar) as bar:
             for _ in range(updates):
@@ -121,13 +118,13 @@ class PolicyGradientAgent(ObservingAgent):
                 norm = nn.utils.clip_grad_norm_(self.scorer.parameters(), self.config.max_gradient_norm)
                 optimizer.step()
                 schedule.step()
-                observations, rewards, _, _, infos = self.env.step(actions[0].to(self.env.device))
+                for name, value in (("loss", loss), ("entropy", entropy), ("gradient_norm", norm)):
+                    self.logger.record_mean(f"train/{name}", value.item())
+                observations, *_ = self.env.step(actions[0].to(self.env.device))
                 self.num_timesteps += self.env.num_envs
-                recorder.record(rewards, infos["final_info"], loss=loss, entropy=entropy, gradient_norm=norm)
                 bar.update(self.env.num_envs)
                 if callback is not None and not callback(self):
                     break
-        recorder.write()
         return self
 
     def _loss(self, selection: Selection, actions: Tensor) -> Tensor:
@@ -146,42 +143,3 @@ class PolicyGradientAgent(ObservingAgent):
             contexts=self.env.contexts,
             moving_average=self._moving_average,
         )
-
-
-class _Recorder:
-    """Averages of what happened since the last line of the log."""
-
-    def __init__(self, agent: PolicyGradientAgent) -> None:
-        self.agent = agent
-        self.started_s = time.perf_counter()
-        self.first_step = self.last_step = agent.num_timesteps
-        self.sums: dict[str, Tensor] = {}
-        self.updates = 0
-        self.cumulative_regret = 0.0
-
-    def record(self, rewards: Tensor, infos: dict[str, Tensor], **train: Tensor) -> None:
-        values = {"rollout/ep_rew_mean": rewards, "rollout/accuracy": infos["is_correct"].float()}
-        if "regret" in infos:
-            values["rollout/regret_mean"] = infos["regret"]
-        values |= {f"train/{name}": value.detach() for name, value in train.items()}
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, torch.zeros(())) + value.mean().cpu()
-        self.updates += 1
-        if self.agent.num_timesteps - self.last_step >= self.agent.log_every_steps:
-            self.write()
-
-    def write(self) -> None:
-        if not self.updates:
-            return
-        logger, steps = self.agent.logger, self.agent.num_timesteps
-        means = {name: (value / self.updates).item() for name, value in self.sums.items()}
-        for name, value in means.items():
-            logger.record(name, value)
-        if "rollout/regret_mean" in means:
-            self.cumulative_regret += means["rollout/regret_mean"] * (steps - self.last_step)
-            logger.record("rollout/regret_cumulative", self.cumulative_regret)
-        elapsed_s = time.perf_counter() - self.started_s
-        logger.record("time/steps_per_second", (steps - self.first_step) / elapsed_s)
-        logger.record("time/total_timesteps", steps)
-        logger.dump(steps)
-        self.sums, self.updates, self.last_step = {}, 0, steps

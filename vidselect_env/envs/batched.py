@@ -14,6 +14,7 @@ from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from vidselect_env.envs.problem import SelectionProblem
+from vidselect_env.envs.recorder import RolloutRecorder
 from vidselect_env.envs.render import contact_sheet
 
 
@@ -30,6 +31,8 @@ class SelectVectorEnv(VectorEnv):
         repeat_context: so many neighbouring sub-environments share a context, drawn together (AS,
             Algorithm 1); it divides `num_envs`.
         render_mode: `rgb_array`: `render()` gives each sub-environment's contact sheet.
+
+    Attribute `recorder`: a `RolloutRecorder` that every step is told to, or None.
 
     Raises:
         ValueError: `repeat_context` does not divide `num_envs`.
@@ -60,6 +63,7 @@ class SelectVectorEnv(VectorEnv):
         self._never = torch.zeros(num_envs, dtype=torch.bool, device=problem.source.device)
         self._ends = ~self._never
         self._contexts: Tensor | None = None
+        self.recorder: RolloutRecorder | None = None
 
     @property
     def device(self) -> torch.device:
@@ -93,6 +97,8 @@ class SelectVectorEnv(VectorEnv):
         contexts = self.contexts
         actions = torch.as_tensor(actions, device=self.device)
         rewards, final_info = self.problem.outcome(contexts, actions)
+        if self.recorder is not None:
+            self.recorder.record(rewards, final_info)
         final_obs = self._observation
         self._contexts, self._upcoming = self._upcoming, self._draw()
         observations, infos = self._enter()

@@ -32,6 +32,8 @@ class ClipSelectProblem(SelectionProblem):
             the action is `Discrete(N)`.
     """
 
+    environment = "VideoClipSelect-v0"
+
     def __init__(
         self,
         source: Source,
@@ -103,6 +105,13 @@ class ClipSelectProblem(SelectionProblem):
         """The middle candidate of each section."""
         middle = torch.arange(self.num_clips, device=self.source.device) == self.num_clips // 2
         return middle.repeat(self.decisions)
+
+    def action_masks(self, contexts: Tensor) -> Tensor:
+        """False for the later copies of a candidate that a section offers more than once: (B, M * N)."""
+        candidates = self._table.index_select(0, contexts)
+        is_new = torch.ones_like(candidates, dtype=torch.bool)
+        is_new[..., 1:] = candidates[..., 1:] != candidates[..., :-1]
+        return is_new.flatten(1)
 
     def full_information(self, contexts: Tensor) -> Tensor:
         """Rewards of all arms: (B, M, N); (B, 1, N) with `per_section`."""

@@ -40,6 +40,7 @@ class FrameSelectProblem(SelectionProblem):
         ValueError: a setting out of range, or a video with fewer than T candidates.
     """
 
+    environment = "VideoFrameSelect-v0"
     columns = 5
 
     def __init__(

@@ -29,6 +29,7 @@ class SelectionProblem(ABC):
     observation_space: gymnasium.Space
     action_space: gymnasium.Space
     num_contexts: int
+    environment: str  # id that it is registered under
     columns: int  # candidates in a row of a picture
     description: str  # in a few words, for reports
     observation: str
@@ -60,6 +61,10 @@ class SelectionProblem(ABC):
     @abstractmethod
     def uniform(self) -> Tensor:
         """The evenly spaced selection, (K,) bool."""
+
+    def action_masks(self, contexts: Tensor) -> Tensor:
+        """Which arms are worth taking, (B, K) bool, where some are not."""
+        raise NotImplementedError(f"{type(self).__name__} has no arm to mask")
 
     @abstractmethod
     def decision_rewards(self, contexts: Tensor, actions: Tensor) -> Tensor:
