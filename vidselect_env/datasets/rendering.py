@@ -21,13 +21,14 @@ from torch.nn import functional
 MOTIONS = ("left", "right", "up", "down", "clockwise", "anticlockwise", "grow", "shrink")
 
 SAMPLE_RATE = 16_000
-SPRITE_SIZE = 128  # texels across an object; drawn at 22 to 85 pixels, so that nearest texels look smooth
+SPRITE_SIZE = 128  # texels across an object; drawn at 20 to 100 pixels, so that nearest texels look smooth
 BACKGROUND_OVERSAMPLING = 2  # texels a pixel, so that the background drifts in half pixels
-REST_SWAY = 0.1
-NOISE_LEVEL = 7  # of 255: the largest amount by which camera noise changes a pixel
+REST_SWAY = 0.1  # of the sway in motion
+TREMBLE = 0.2  # pixels, standard deviation of the object's place from frame to frame
+PALE_SHARE = 0.3  # of objects have colours much like their background's
+NOISE_LEVEL = 5  # of 255: the largest amount by which camera noise changes a pixel
 DARKEST, BRIGHTEST = 16, 239  # of textures: noise then neither over- nor underflows a byte
 
-LARGEST_SCALE = 1.4
 SCALE_TRAVEL = 0.8  # grow: 0.6 -> 1.4 of the object's size in a period
 
 
@@ -117,14 +118,12 @@ def render_frames(
     """
     if min(height, width) < 64:
         raise ValueError(f"height ({height}) and width ({width}) must be at least 64 pixels")
-    size = rng.uniform(0.30, 0.45) * height
-    poses = object_poses(
-        spans, num_frames, travel=rng.uniform(0.30, 0.45) * height, turn=math.radians(rng.uniform(90, 180))
-    )
-    _add_sway(poses, spans, size, rng)
-    background, sprite = _draw_textures(height, width, rng)
+    size, travel = rng.uniform((0.36, 0.30), (0.54, 0.45)) * height
+    turn = math.radians(rng.uniform(90, 180))
+    poses = _with_sway(object_poses(spans, num_frames, travel=travel, turn=turn), spans, size, rng)
+    background, texture = _draw_textures(height, width, rng)
     frames = _drift(background, num_frames, height, width, rng)
-    _paste(frames, sprite, poses, size, rng)
+    _paste(frames, texture, poses, size, rng)
     _add_noise(frames, rng)
     return frames
 
@@ -138,8 +137,10 @@ def render_sound(
     and hiss elsewhere.
     """
     times = np.arange(num_frames * SAMPLE_RATE // fps) / SAMPLE_RATE
-    hum = sum(np.sin(2 * np.pi * 50 * k * times + rng.uniform(0, 2 * np.pi)) / k for k in (1, 2, 3))
-    sound = 0.08 * hum + rng.normal(0, 0.03, len(times))
+    # Mains hum repeats 50 times a second: one period of it is enough.
+    period = times[: SAMPLE_RATE // 50]
+    hum = sum(np.sin(2 * np.pi * 50 * k * period + rng.uniform(0, 2 * np.pi)) / k for k in (1, 2, 3))
+    sound = 0.08 * np.resize(hum, len(times)) + rng.normal(0, 0.03, len(times))
     for span in spans:
         pitch = 220 * 2 ** ((4 * MOTIONS.index(span.motion) + rng.uniform(-0.5, 0.5)) / 12)
         samples = slice(*(frame * SAMPLE_RATE // fps for frame in (span.first_frame, span.last_frame + 1)))
@@ -148,39 +149,35 @@ def render_sound(
     return sound.clip(-1, 1).astype(np.float32)
 
 
-def _add_sway(poses: Poses, spans: Sequence[MotionSpan], size: float, rng: np.random.Generator) -> None:
-    """Let everything that can move sway, in place: a little at rest, more in the middle of a span."""
-    num_frames = len(poses.x)
-    strengths = ((poses.x, 0.3 * size), (poses.y, 0.3 * size), (poses.angle, 0.7), (poses.scale, 0.25))
-    for values, strength in strengths:
-        share = np.full(num_frames, REST_SWAY)
+def _with_sway(poses: Poses, spans: Sequence[MotionSpan], size: float, rng: np.random.Generator) -> Poses:
+    """The same poses with a sway in all that can move: a little at rest, more in the middle of a span."""
+    strengths = {"x": 0.25 * size, "y": 0.25 * size, "angle": 0.7, "scale": 0.25}
+    swayed = {}
+    for name, strength in strengths.items():
+        values = getattr(poses, name)
+        share = np.full(len(values), REST_SWAY)
         for span in spans:
             times = (np.arange(span.num_frames) + 0.5) / span.num_frames
             share[span.first_frame : span.last_frame + 1] += rng.random() * np.sin(np.pi * times)
-        cycles = np.arange(num_frames) / rng.uniform(12, 35) + rng.random()
-        values += (strength * share * np.sin(2 * np.pi * cycles)).astype(np.float32)
+        cycles = np.arange(len(values)) / rng.uniform(12, 35) + rng.random()
+        swayed[name] = (values + strength * share * np.sin(2 * np.pi * cycles)).astype(np.float32)
+    return Poses(**swayed)
 
 
-def _draw_textures(
-    height: int, width: int, rng: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """A background larger than the frame, (.., .., 3), and a sprite (SPRITE_SIZE, SPRITE_SIZE, 4).
-
-    The sprite's last channel is its opacity in [0, 1]; the other values are in [DARKEST, BRIGHTEST].
-    """
+def _draw_textures(height: int, width: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """A background larger than the frame, (.., .., 3), and an object's texture, (SPRITE_SIZE, SPRITE_SIZE, 3)."""
     rows, columns = (BACKGROUND_OVERSAMPLING * length * 10 // 9 for length in (height, width))
     cells = int(rng.integers(5, 10))
-    ground_colour, object_colour = rng.uniform((95, 70), (160, 185), (3, 2)).T
+    ground_colour = rng.uniform(95, 160, 3)
     ground = ground_colour + rng.uniform(10, 25) * (
         _smooth_noise(rows, columns, cells, rng) + 0.6 * _smooth_noise(rows, columns, 4 * cells, rng)
     )
-    texture = object_colour + rng.uniform(60, 90) * _smooth_noise(
-        SPRITE_SIZE, SPRITE_SIZE, int(rng.integers(3, 6)), rng
-    )
-    if rng.random() < 0.3:  # an object that is hard to tell from its background
-        texture = ground_colour + rng.uniform(0.35, 0.6) * (texture - ground_colour)
-    sprite = np.concatenate([texture.clip(DARKEST, BRIGHTEST), _blob(rng)[..., None]], axis=-1)
-    return ground.clip(DARKEST, BRIGHTEST), sprite.astype(np.float32)
+    noise = _smooth_noise(SPRITE_SIZE, SPRITE_SIZE, int(rng.integers(3, 6)), rng)
+    texture = rng.uniform(70, 185, 3) + rng.uniform(60, 90) * noise
+    if rng.random() < PALE_SHARE:
+        texture = ground_colour + rng.uniform(0.45, 0.7) * (texture - ground_colour)
+    ground, texture = (values.clip(DARKEST, BRIGHTEST) for values in (ground, texture))
+    return ground.astype(np.uint8), texture.astype(np.float32)
 
 
 def _smooth_noise(rows: int, columns: int, cells: int, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -194,16 +191,17 @@ def _blob(rng: np.random.Generator) -> NDArray[np.float32]:
     """Opacity of an uneven star-shaped blob with soft edges, (SPRITE_SIZE, SPRITE_SIZE) in [0, 1]."""
     axis = (np.arange(SPRITE_SIZE) + 0.5) * (2 / SPRITE_SIZE) - 1
     radius, direction = np.hypot(axis[:, None], axis), np.arctan2(axis[:, None], axis)
-    outline = 0.78 + sum(rng.uniform(0.03, 0.10) * np.cos(k * direction + rng.uniform(0, 2 * np.pi)) for k in (1, 2, 3))
+    outline = 0.68 + sum(  # at most 0.98: the sprite's edge stays clear
+        rng.uniform(0.03, 0.10) * np.cos(k * direction + rng.uniform(0, 2 * np.pi)) for k in (1, 2, 3)
+    )
     return ((outline - radius) * (SPRITE_SIZE / 6)).clip(0, 1)
 
 
 def _drift(
-    background: NDArray[np.float32], num_frames: int, height: int, width: int, rng: np.random.Generator
+    texels: NDArray[np.uint8], num_frames: int, height: int, width: int, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Windows (T, H, W, 3) that sway slowly over the background."""
+    """Windows (T, H, W, 3) that sway slowly over a background's texels."""
     step = BACKGROUND_OVERSAMPLING
-    texels = background.astype(np.uint8)
     corners = []
     for length, extent in zip((height, width), texels.shape[:2], strict=True):
         room = extent - step * length
@@ -219,30 +217,30 @@ def _drift(
 
 def _paste(
     frames: NDArray[np.uint8],
-    sprite: NDArray[np.float32],
+    texture: NDArray[np.float32],
     poses: Poses,
     size: float,
     rng: np.random.Generator,
 ) -> None:
-    """Draw the object into every frame, with the tiny sway and jitter that it has at rest too."""
+    """Draw the object into every frame, trembling a little around a place of rest near the middle."""
     num_frames, height, width, _ = frames.shape
-    patch = min(math.ceil(size * LARGEST_SCALE) + 2, height, width)
-    rest_angle = rng.uniform(0, 2 * np.pi)
-    centres, corners = [], []
-    for length, offset in ((height, poses.y), (width, poses.x)):
-        rest = rng.uniform(0.42, 0.58) * length
-        centre = rest + rng.normal(0, 0.2, num_frames) + offset
-        centres.append(centre)
-        corners.append((centre - patch / 2).round().astype(int).clip(0, length - patch))
-    offsets = [
-        (np.arange(patch) + 0.5 + (corner - centre)[:, None]).astype(np.float32)
-        for corner, centre in zip(corners, centres, strict=True)
-    ]
-    colours = sprite[_sprite_texels(*offsets, rest_angle + poses.angle, size * poses.scale)]
-    for frame, top, left, colour in zip(frames, *corners, colours, strict=True):
+    patch = min(math.ceil(size * poses.scale.max()) + 2, height, width)
+    corners, offsets = [], []
+    for length, moved in ((height, poses.y), (width, poses.x)):
+        centre = rng.uniform(0.42, 0.58) * length + moved + rng.normal(0, TREMBLE, num_frames)
+        corner = (centre - patch / 2).round().astype(int).clip(0, length - patch)
+        offsets.append((np.arange(patch) + 0.5 + (corner - centre)[:, None]).astype(np.float32))
+        corners.append(corner)
+    angle = poses.angle + np.float32(rng.uniform(0, 2 * np.pi))
+    down, right = offsets
+    texels = _sprite_texels(down, right, angle, size * poses.scale)
+    opacity = _blob(rng)[..., None]
+    paint = (texture * opacity).reshape(-1, 3)
+    backing = (1 - opacity).repeat(3, axis=2).reshape(-1, 3)
+    for frame, top, left, texel in zip(frames, *corners, texels, strict=True):
         area = frame[top : top + patch, left : left + patch]
-        opacity = colour[..., 3:]
-        area[:] = area + (colour[..., :3] - area) * opacity
+        behind, painted = (table.take(texel, axis=0, mode="clip") for table in (backing, paint))
+        area[:] = area * behind + painted
 
 
 def _sprite_texels(
@@ -250,8 +248,8 @@ def _sprite_texels(
     right: NDArray[np.float32],
     angle: NDArray[np.float32],
     size: NDArray[np.float32],
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Row and column, each (T, P, P), of the texel that shows at every pixel of every patch.
+) -> NDArray[np.int32]:
+    """Which texel of the sprite, counted row by row, shows at every pixel of every patch: (T, P, P).
 
     `down` and `right`, (T, P), are pixels from the object's centre. Off the sprite, its transparent edge.
     """
@@ -260,7 +258,8 @@ def _sprite_texels(
     middle = SPRITE_SIZE / 2
     rows = (down * cosine)[:, :, None] + (middle - right * sine)[:, None, :]
     columns = (down * sine)[:, :, None] + (middle + right * cosine)[:, None, :]
-    return tuple(texel.astype(np.intp).clip(0, SPRITE_SIZE - 1) for texel in (rows, columns))
+    row, column = (at.clip(0, SPRITE_SIZE - 1).astype(np.int32) for at in (rows, columns))
+    return row * SPRITE_SIZE + column
 
 
 def _add_noise(frames: NDArray[np.uint8], rng: np.random.Generator) -> None:

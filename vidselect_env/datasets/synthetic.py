@@ -24,6 +24,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from vidselect_env.cache import writable_folder
 from vidselect_env.datasets.base import LabelledVideo, VideoDataset
 from vidselect_env.datasets.rendering import (
     MOTIONS,
@@ -34,6 +35,8 @@ from vidselect_env.datasets.rendering import (
 )
 
 SPLITS = ("train", "test")
+LISTING = "dataset.json"  # written last: what the videos beside it show
+MOST_THREADS = 8  # more than this wait for Python's interpreter
 FORMAT_VERSION = 1  # raise it with every change of what the files show: it is part of the folder's name
 
 ACTION_SHARE = (0.20, 0.35)
@@ -120,13 +123,19 @@ def synthetic_dataset(
 
     Raises:
         ValueError: an unknown split, or a number out of range.
-        OSError: the folder can not be written.
+        PermissionError: the folder cannot be written to.
     """
-    sizes = {"train": num_train or (6000 if trimmed else 800), "test": num_test or (800 if trimmed else 400)}
+    if num_train is None:
+        num_train = 6000 if trimmed else 800
+    if num_test is None:
+        num_test = 800 if trimmed else 400
+    sizes = dict(zip(SPLITS, (num_train, num_test), strict=True))
     if split not in sizes:
-        raise ValueError(f"unknown split {split!r} of the synthetic set: there are {', '.join(sizes)}")
+        raise ValueError(f"unknown split {split!r} of the synthetic videos: there are {', '.join(SPLITS)}")
+    if sizes[split] < 1:
+        raise ValueError(f"num_{split} ({sizes[split]}) must be at least 1")
     config = SyntheticConfig(seed=seed, trimmed=trimmed, num_frames=12 if trimmed else 180)
-    folder = cache_dir / config.folder_name / split
+    folder = Path(cache_dir) / config.folder_name / split
     if not _is_complete(folder, sizes[split]):
         _complete(folder, config, split, sizes[split], progress)
     videos = tuple(LabelledVideo(str(folder / _file_name(i)), (_label(i),)) for i in range(sizes[split]))
@@ -134,18 +143,18 @@ def synthetic_dataset(
 
 
 def truth_spans(video_path: str | Path) -> VideoTruth:
-    """What happens in a video of a synthetic set, from the `dataset.json` beside it.
+    """What happens in a video of a synthetic set, from the listing beside it.
 
     Raises:
         ValueError: the file is not listed there.
     """
     path = Path(video_path)
-    videos = json.loads((path.parent / "dataset.json").read_text())["videos"]
+    videos = json.loads((path.parent / LISTING).read_text())["videos"]
     for video in videos:
         if video["file"] == path.name:
             spans = {key: tuple(MotionSpan(**s) for s in video[key]) for key in ("action", "distractors")}
             return VideoTruth(label=video["label"], **spans)
-    raise ValueError(f"{path.name!r} is not listed in the dataset.json of its folder {str(path.parent)!r}")
+    raise ValueError(f"{path.name!r} is not listed in {str(path.parent / LISTING)!r}")
 
 
 def draw_truth(config: SyntheticConfig, label: int, rng: np.random.Generator) -> VideoTruth:
@@ -214,13 +223,13 @@ def _rng(config: SyntheticConfig, split: str, index: int) -> np.random.Generator
     return np.random.default_rng([config.seed, SPLITS.index(split), config.trimmed, index])
 
 
-def _listing(folder: Path) -> list[dict]:
-    file = folder / "dataset.json"
-    return json.loads(file.read_text())["videos"] if file.is_file() else []
+def _num_listed(folder: Path) -> int:
+    listing = folder / LISTING
+    return len(json.loads(listing.read_text())["videos"]) if listing.is_file() else 0
 
 
 def _is_complete(folder: Path, num_videos: int) -> bool:
-    if len(_listing(folder)) < num_videos:
+    if _num_listed(folder) < num_videos:
         return False
     present = set(os.listdir(folder))
     return all(_file_name(i) in present for i in range(num_videos))
@@ -228,23 +237,18 @@ def _is_complete(folder: Path, num_videos: int) -> bool:
 
 def _complete(folder: Path, config: SyntheticConfig, split: str, num_videos: int, progress: bool) -> None:
     """Make the videos that are missing, then the listing; one process at a time."""
-    lock = FileLock(folder / ".lock")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except OSError as error:
-        raise OSError(f"the synthetic set can not be written to {str(folder)!r}: {error}") from error
-    with lock:
-        lock.release()  # the context holds it once more
-        num_videos = max(num_videos, len(_listing(folder)))
+    with FileLock(writable_folder(folder) / ".lock"):
         missing = [i for i in range(num_videos) if not (folder / _file_name(i)).exists()]
         make = functools.partial(_make_video, folder, config, split)
+        title = f"making {config.name} {split}"
         # Threads, not processes: codec, NumPy and torch let go of the interpreter, and scripts need no guard.
-        with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
-            title = f"making {config.name} {split}"
-            for _ in tqdm(pool.map(make, missing), total=len(missing), desc=title, unit="video", disable=not progress):
-                pass
-        _write_listing(folder, config, split, num_videos)
+        with (
+            ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS)) as pool,
+            tqdm(total=len(missing), desc=title, unit="video", disable=not progress) as bar,
+        ):
+            for _ in pool.map(make, missing):
+                bar.update()
+        _write_listing(folder, config, split, max(num_videos, _num_listed(folder)))
 
 
 def _make_video(folder: Path, config: SyntheticConfig, split: str, index: int) -> None:
@@ -261,13 +265,13 @@ def _make_video(folder: Path, config: SyntheticConfig, split: str, index: int) -
 
 
 def _encode(path: Path, frames: NDArray[np.uint8], sound: NDArray[np.float32] | None, fps: int) -> None:
-    """Write (T, H, W, 3) RGB frames as H.264 and (S,) mono sound as AAC."""
+    """Write (T, H, W, 3) RGB frames as H.264 and, if any, (S,) mono sound as AAC."""
+    options = {"preset": "superfast", "crf": "28", "g": str(2 * fps)}
     with av.open(str(path), "w", format="mp4") as container:
-        options = {"preset": "superfast", "crf": "26", "g": str(2 * fps)}
         video = container.add_stream("libx264", rate=fps, options=options)
         video.height, video.width = frames.shape[1:3]
         video.pix_fmt = "yuv420p"
-        video.thread_count = 1
+        video.thread_count = 1  # the videos are made side by side already
         audio = None
         if sound is not None:
             audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono", options={"aac_coder": "fast"})
@@ -275,7 +279,7 @@ def _encode(path: Path, frames: NDArray[np.uint8], sound: NDArray[np.float32] | 
         for frame in frames:
             container.mux(video.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(video.encode(None))
-        if audio is not None:
+        if audio is not None and sound is not None:
             samples = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
             samples.sample_rate = SAMPLE_RATE
             container.mux(audio.encode(samples))
@@ -284,14 +288,12 @@ def _encode(path: Path, frames: NDArray[np.uint8], sound: NDArray[np.float32] | 
 
 def _write_listing(folder: Path, config: SyntheticConfig, split: str, num_videos: int) -> None:
     truths = [draw_truth(config, _label(i), _rng(config, split, i)) for i in range(num_videos)]
-    videos = [{"file": _file_name(i), **dataclasses.asdict(truth)} for i, truth in enumerate(truths)]
     listing = {
-        "format_version": FORMAT_VERSION,
         "config": dataclasses.asdict(config),
         "split": split,
         "class_names": MOTIONS,
-        "videos": videos,
+        "videos": [{"file": _file_name(i), **dataclasses.asdict(truth)} for i, truth in enumerate(truths)],
     }
-    part = folder / "dataset.json.part"
-    part.write_text(json.dumps(listing, indent=1))
-    part.replace(folder / "dataset.json")
+    part = folder / f"{LISTING}.part"
+    part.write_text(json.dumps(listing))
+    part.replace(folder / LISTING)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
 
 from vidselect_env.evaluation.evaluate import Result
 from vidselect_env.evaluation.metrics import mean_and_interval
+
+_R = TypeVar("_R", bound=Result)
 
 
 @dataclass(frozen=True)
@@ -34,42 +38,45 @@ COLUMNS = (
 )
 
 
-def grouped(results: Sequence[Result]) -> dict[str, list[Result]]:
+def grouped(results: Sequence[_R]) -> dict[str, list[_R]]:
     """Results of each selector, in order of first appearance."""
-    groups: dict[str, list[Result]] = {}
+    groups: dict[str, list[_R]] = {}
     for result in results:
         groups.setdefault(result.selector, []).append(result)
     return groups
 
 
-def cells(results: Sequence[Result]) -> list[str]:
-    """A row: `54.2 ± 1.1` where there are several seeds and they differ, else `54.2`."""
+def cells(results: Sequence[Result], columns: Sequence[Column] = COLUMNS) -> list[str]:
+    """A row: `54.2 ± 1.1` where there are several seeds and they differ, else `54.2`; empty for nan."""
     row = []
-    for column in COLUMNS:
+    for column in columns:
         mean, interval = mean_and_interval([column.value(result) for result in results])
         digits = column.digits if mean < 10 or column.digits < 2 else 1
-        text = f"{mean:.{digits}f}"
+        text = "" if math.isnan(mean) else f"{mean:.{digits}f}"
         row.append(f"{text} ± {interval:.{digits}f}" if interval > 0 else text)
     return row
 
 
-def markdown_table(results: Sequence[Result]) -> str:
+def markdown_table(results: Sequence[Result], *, extra: Sequence[Column] = ()) -> str:
     """The table as markdown; percent for Top-1, Top-5 and mAP."""
-    heading = ["selector", *(column.heading for column in COLUMNS)]
-    lines = [f"| {' | '.join(heading)} |", "|---|" + "---:|" * len(COLUMNS)]
-    lines += [f"| {' | '.join([name, *cells(rows)])} |" for name, rows in grouped(results).items()]
+    columns = [*COLUMNS, *extra]
+    heading = ["selector", *(column.heading for column in columns)]
+    lines = [f"| {' | '.join(heading)} |", "|---|" + "---:|" * len(columns)]
+    lines += [f"| {' | '.join([name, *cells(rows, columns)])} |" for name, rows in grouped(results).items()]
     return "\n".join(lines)
 
 
-def print_table(results: Sequence[Result], *, title: str) -> None:
-    """The table on the console."""
+def print_table(results: Sequence[Result], *, title: str, extra: Sequence[Column] = ()) -> None:
+    """The table on the console, never folded: a long line is better than half a number."""
+    columns = [*COLUMNS, *extra]
     table = Table(title=title)
-    table.add_column("selector")
-    for column in COLUMNS:
-        table.add_column(column.heading, justify="right")
+    table.add_column("selector", no_wrap=True)
+    for column in columns:
+        table.add_column(column.heading, justify="right", no_wrap=True)
     for name, rows in grouped(results).items():
-        table.add_row(name, *cells(rows))
-    Console(width=None).print(table)
+        table.add_row(name, *cells(rows, columns))
+    console = Console()
+    console.print(table, width=max(console.width, console.measure(table).maximum), crop=False, soft_wrap=True)
 
 
 def write_csv(path: Path, results: Sequence[Result]) -> None:

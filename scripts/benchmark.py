@@ -1,0 +1,167 @@
+"""Train and evaluate many agents, over several seeds, on one bank: one table with a row an agent.
+
+    python scripts/benchmark.py --agents dsn max_response random uniform dense oracle --seeds 5
+
+Each agent and seed writes its result as soon as it is done; run the command again with the same `--out` to go
+on after a kill. An agent that fails costs its row, and is named under the table.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from vidselect_agents import REFERENCES, agent_class, make_agent
+from vidselect_env.envs.batched import SelectVectorEnv
+from vidselect_env.envs.recorder import RolloutRecorder
+from vidselect_env.evaluation.evaluate import Result, evaluate
+from vidselect_env.evaluation.metrics import mean_and_interval
+from vidselect_env.evaluation.table import Column, grouped, markdown_table, print_table
+from vidselect_env.experiment import Experiment, ExperimentConfig, make_experiment
+from vidselect_env.run import run_logger, write_config
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkConfig(ExperimentConfig):
+    """Which agents are compared on what.
+
+    Args:
+        agents: built-in names, entry points', or package.module:Class; a setting is added as in
+            dsn,gradient=all_arms,samples_per_context=1.
+        seeds: how many, from 0.
+        total_timesteps: of training, in sub-environments' steps.
+        num_envs: sub-environments stepped together.
+        out: the folder of results.
+    """
+
+    agents: tuple[str, ...] = ("dsn", "max_response", *REFERENCES)
+    seeds: int = 5
+    total_timesteps: int = 40_000
+    num_envs: int = 64
+    out: Path = Path("runs/benchmark")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimedResult(Result):
+    """A result with what its training took.
+
+    train_seconds: of `learn`, and steps_per_second in it, both nan for a reference.
+    """
+
+    train_seconds: float = float("nan")
+    steps_per_second: float = float("nan")
+
+
+TRAINING_COLUMNS = (
+    Column("training s", lambda result: getattr(result, "train_seconds"), 0),  # noqa: B009
+    Column("steps/s", lambda result: getattr(result, "steps_per_second"), 0),  # noqa: B009
+)
+
+
+def main() -> None:
+    config = tyro.cli(BenchmarkConfig, description=__doc__)
+    config.out.mkdir(parents=True, exist_ok=True)
+    write_config(config.out, benchmark=dataclasses.replace(config, out=str(config.out)))  # type: ignore[arg-type]
+    experiment = make_experiment(config)
+    failures: dict[str, str] = {}
+    for seed in range(config.seeds):
+        for agent in config.agents:
+            if agent in failures:
+                continue
+            try:
+                one(config, experiment, agent, seed)
+            except Exception as error:
+                traceback.print_exc()
+                failures[agent] = f"{type(error).__name__}: {error}"
+    report(config, failures)
+
+
+def one(config: BenchmarkConfig, experiment: Experiment, agent: str, seed: int) -> None:
+    """Train and evaluate one agent with one seed, unless its result is there already."""
+    folder = config.out / f"{agent.replace(':', '.')}-{seed}"
+    if (folder / "result.json").exists():
+        return
+    folder.mkdir(exist_ok=True)
+    name, settings = parse_agent(agent)
+    cls = agent_class(name)
+    env = SelectVectorEnv(experiment.train_problem(cls), num_envs=config.num_envs)
+    env.recorder = RolloutRecorder(run_logger(folder))
+    learner = make_agent(name, env, seed=seed, device=config.torch_device, **settings)
+    timing = {}
+    if name not in REFERENCES:
+        started_s = time.perf_counter()
+        learner.learn(config.total_timesteps, progress_bar=True)
+        train_seconds = time.perf_counter() - started_s
+        timing = {"train_seconds": train_seconds, "steps_per_second": env.recorder.num_steps / train_seconds}
+        env.recorder.dump()
+        learner.save(folder / getattr(cls, "file_name", "agent.safetensors"))
+    result = evaluate(learner, experiment.test_problem(cls), name=agent)
+    (folder / "result.part").write_text(json.dumps(vars(result) | timing))
+    (folder / "result.part").rename(folder / "result.json")
+
+
+def parse_agent(text: str) -> tuple[str, dict[str, Any]]:
+    """`dsn,gradient=all_arms,samples_per_context=1` -> `dsn` and its settings."""
+    name, *settings = text.split(",")
+    pairs = dict(setting.split("=", 1) for setting in settings)
+    return name, {key: _value(value) for key, value in pairs.items()}
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def report(config: BenchmarkConfig, failures: dict[str, str]) -> None:
+    """Table, CSV and figure of all results in the folder that this command asks for."""
+    files = [
+        config.out / f"{agent.replace(':', '.')}-{seed}" / "result.json"
+        for agent in config.agents
+        for seed in range(config.seeds)
+    ]
+    results = [TimedResult(**json.loads(file.read_text())) for file in files if file.exists()]
+    lines = [markdown_table(results, extra=TRAINING_COLUMNS)]
+    lines += [f"`{agent}` failed: {reason}" for agent, reason in failures.items()]
+    (config.out / "table.md").write_text("\n\n".join(lines) + "\n")
+    with (config.out / "results.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(TimedResult.__dataclass_fields__))
+        writer.writeheader()
+        writer.writerows(vars(result) for result in results)
+    plot(results, config.out / "top1_cost.png")
+    print_table(results, title=f"{config.seeds} seeds on {config.dataset}", extra=TRAINING_COLUMNS)
+    for agent, reason in failures.items():
+        Console().print(f"{agent} failed: {reason}", style="red")
+
+
+def plot(results: list[TimedResult], path: Path) -> None:
+    """Top-1 with its interval against cost, a point an agent."""
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for name, rows in grouped(results).items():
+        mean, interval = mean_and_interval([100 * row.top1 for row in rows])
+        cost = sum(row.gmacs for row in rows) / len(rows)
+        marker = "s" if name in REFERENCES else "o"
+        axes.errorbar(cost, mean, yerr=interval if interval > 0 else None, fmt=marker, capsize=3, label=name)
+    axes.set_xlabel("GMACs a video, scorer and classifier")
+    axes.set_ylabel("Top-1 (%)")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from vidselect_env.datasets.base import VideoDataset
+from vidselect_env.datasets.rendering import (
+    MOTIONS,
+    SAMPLE_RATE,
+    MotionSpan,
+    object_poses,
+    render_frames,
+    render_sound,
+)
+from vidselect_env.datasets.synthetic import (
+    SyntheticConfig,
+    draw_truth,
+    synthetic_dataset,
+    truth_spans,
+)
+
+
+def make(folder: Path, num_videos: int, *, trimmed: bool = True, seed: int = 0) -> VideoDataset:
+    return synthetic_dataset(
+        split="test", num_test=num_videos, trimmed=trimmed, seed=seed, cache_dir=folder, progress=False
+    )
+
+
+def contents(dataset: VideoDataset) -> list[bytes]:
+    return [Path(video.path).read_bytes() for video in dataset.videos]
+
+
+@pytest.fixture(scope="module")
+def untrimmed(tmp_path_factory: pytest.TempPathFactory) -> VideoDataset:
+    return make(tmp_path_factory.mktemp("untrimmed"), 3, trimmed=False)
+
+
+# What happens in a video
+
+
+@pytest.mark.parametrize("num_frames", [80, 180])
+def test_action_fills_a_fifth_to_a_third_of_a_video(num_frames):
+    config = SyntheticConfig(num_frames=num_frames)
+    for seed in range(200):
+        truth = draw_truth(config, seed % 8, np.random.default_rng(seed))
+        assert 0.20 <= sum(span.num_frames for span in truth.action) / num_frames <= 0.35
+        assert {span.motion for span in truth.action} == {MOTIONS[seed % 8]}
+        assert 1 <= len(truth.action) <= 3
+
+
+def test_distractors_are_short_flashes_of_other_motions():
+    for seed in range(200):
+        truth = draw_truth(SyntheticConfig(), seed % 8, np.random.default_rng(seed))
+        assert 2 <= len(truth.distractors) <= 4
+        assert all(3 <= span.num_frames <= 6 for span in truth.distractors)
+        assert MOTIONS[seed % 8] not in {span.motion for span in truth.distractors}
+
+
+def test_rest_surrounds_every_span():
+    for seed in range(200):
+        truth = draw_truth(SyntheticConfig(num_frames=80), seed % 8, np.random.default_rng(seed))
+        spans = sorted(truth.action + truth.distractors, key=lambda span: span.first_frame)
+        ends = [(-1, -1), *((span.first_frame, span.last_frame) for span in spans), (80, 80)]
+        assert all(later - earlier > 3 for (_, earlier), (later, _) in itertools.pairwise(ends))
+
+
+def test_all_of_a_trimmed_clip_is_action():
+    truth = draw_truth(SyntheticConfig(trimmed=True, num_frames=12), 3, np.random.default_rng(0))
+    (span,) = truth.action
+    assert (span.motion, span.first_frame, span.last_frame, truth.distractors) == ("down", 0, 11, ())
+
+
+def test_a_video_too_short_for_its_parts_is_refused():
+    with pytest.raises(ValueError, match=r"num_frames \(60\) must be at least 80"):
+        SyntheticConfig(num_frames=60)
+
+
+# Motions
+
+
+def test_left_goes_left_and_snaps_back():
+    span = MotionSpan(motion="left", first_frame=1, last_frame=5, num_periods=1)
+    poses = object_poses([span], 8, travel=40, turn=1)
+    np.testing.assert_allclose(poses.x, [0, 0, -8, -16, 16, 8, 0, 0], atol=1e-5)
+    assert not poses.y.any()
+    assert not poses.angle.any()
+    assert (poses.scale == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("motion", "name", "sign"),
+    [
+        ("right", "x", 1),
+        ("up", "y", -1),
+        ("down", "y", 1),
+        ("clockwise", "angle", 1),
+        ("anticlockwise", "angle", -1),
+        ("grow", "scale", 1),
+        ("shrink", "scale", -1),
+    ],
+)
+def test_a_motion_changes_one_thing_in_one_direction(motion, name, sign):
+    span = MotionSpan(motion=motion, first_frame=0, last_frame=9, num_periods=1)
+    poses = object_poses([span], 10, travel=40, turn=math.pi)
+    for other in ("x", "y", "angle", "scale"):
+        steps = np.diff(getattr(poses, other))
+        assert (np.sign(steps[:4]) == (sign if other == name else 0)).all()
+
+
+def test_an_unknown_motion_is_refused():
+    with pytest.raises(ValueError, match=r"motion \('jump'\) must be one of left, "):
+        MotionSpan(motion="jump", first_frame=0, last_frame=1, num_periods=1)
+
+
+@pytest.mark.parametrize("motion", MOTIONS)
+def test_pixels_change_more_in_motion_than_at_rest(motion):
+    spans = [MotionSpan(motion=motion, first_frame=20, last_frame=39, num_periods=2)]
+    changes = []
+    for seed in range(3):
+        frames = render_frames(spans, num_frames=60, height=120, width=160, rng=np.random.default_rng(seed))
+        assert (frames.shape, frames.dtype) == ((60, 120, 160, 3), np.uint8)
+        coarse = frames.reshape(60, 15, 8, 20, 8, 3).mean(axis=(2, 4))  # camera noise averages out
+        changes.append(np.abs(np.diff(coarse, axis=0)).mean(axis=(1, 2, 3)))
+    change = np.mean(changes, axis=0)
+    assert change[20:39].mean() > 1.5 * max(change[:18].mean(), change[41:].mean())
+
+
+def test_the_look_of_a_video_does_not_depend_on_its_motion():
+    resting = [
+        render_frames(
+            [MotionSpan(motion=motion, first_frame=5, last_frame=9, num_periods=1)],
+            num_frames=10,
+            height=64,
+            width=64,
+            rng=np.random.default_rng(1),
+        )[:5]
+        for motion in MOTIONS
+    ]
+    assert all((frames == resting[0]).all() for frames in resting)
+
+
+@pytest.mark.parametrize("motion", ["left", "shrink"])
+def test_the_tone_sounds_in_the_action_and_hum_elsewhere(motion):
+    spans = [MotionSpan(motion=motion, first_frame=30, last_frame=59, num_periods=2)]
+    sound = render_sound(spans, num_frames=90, fps=15, rng=np.random.default_rng(0))
+    assert (sound.shape, sound.dtype) == ((6 * SAMPLE_RATE,), np.float32)
+    seconds = np.abs(np.fft.rfft(sound.reshape(3, -1), axis=1)).argmax(axis=1) / 2
+    pitch = 220 * 2 ** (4 * MOTIONS.index(motion) / 12)
+    assert seconds[[0, 2]].tolist() == [50, 50]
+    assert abs(math.log2(seconds[1] / pitch)) < 1 / 12
+
+
+# Files
+
+
+def test_an_untrimmed_video_is_h264_with_aac_sound(untrimmed):
+    with av.open(untrimmed.videos[0].path) as container:
+        video, audio = container.streams.video[0], container.streams.audio[0]
+        assert (video.codec.canonical_name, video.width, video.height) == ("h264", 160, 120)
+        assert (video.average_rate, audio.codec.canonical_name, audio.rate) == (15, "aac", SAMPLE_RATE)
+        assert audio.layout.name == "mono"
+        frames = list(container.decode(video))
+        assert [round(frame.time * 15) for frame in frames] == list(range(180))
+        keys = [number for number, frame in enumerate(frames) if frame.key_frame]
+        assert max(np.diff([*keys, 180])) <= 30
+        assert av.video.frame.PictureType.B in {frame.pict_type for frame in frames}
+        container.seek(0)
+        samples = sum(frame.samples for frame in container.decode(audio))
+        assert samples / SAMPLE_RATE == pytest.approx(12, abs=0.2)
+
+
+def test_a_trimmed_video_is_twelve_frames_without_sound(tmp_path):
+    with av.open(make(tmp_path, 1).videos[0].path) as container:
+        assert not container.streams.audio
+        assert len(list(container.decode(video=0))) == 12
+
+
+def test_truth_lies_beside_the_videos(untrimmed):
+    for video in untrimmed.videos:
+        truth = truth_spans(video.path)
+        assert (truth.label,) == video.labels
+        assert {span.motion for span in truth.action} == {MOTIONS[truth.label]}
+    with pytest.raises(ValueError, match=r"'other.mp4' is not listed in"):
+        truth_spans(Path(untrimmed.videos[0].path).with_name("other.mp4"))
+
+
+def test_classes_are_balanced(tmp_path):
+    dataset = make(tmp_path, 16)
+    assert dataset.class_names == MOTIONS
+    assert Counter(video.labels for video in dataset.videos) == {(label,): 2 for label in range(8)}
+
+
+@pytest.mark.parametrize("trimmed", [False, True])
+def test_same_seed_same_bytes_another_seed_others(tmp_path, trimmed):
+    first, again, other = (
+        contents(make(tmp_path / name, 2, trimmed=trimmed, seed=seed)) for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    )
+    assert first == again
+    assert len({*first, *other}) == 4
+
+
+def test_train_and_test_are_different_videos(tmp_path):
+    train = synthetic_dataset(split="train", num_train=2, trimmed=True, cache_dir=tmp_path, progress=False)
+    assert not set(contents(train)) & set(contents(make(tmp_path, 2)))
+
+
+def test_a_larger_number_keeps_the_first_videos_and_a_smaller_one_is_a_part(tmp_path):
+    few = make(tmp_path, 2)
+    times = [Path(video.path).stat().st_mtime_ns for video in few.videos]
+    many = make(tmp_path, 5)
+    assert many.videos[:2] == few.videos
+    assert [Path(video.path).stat().st_mtime_ns for video in few.videos] == times
+    assert make(tmp_path, 2) == few
+    assert truth_spans(many.videos[4].path).label == 4
+
+
+def test_making_goes_on_where_it_was_killed(tmp_path):
+    dataset = make(tmp_path, 4)
+    whole = contents(dataset)
+    folder = Path(dataset.videos[0].path).parent
+    kept = (folder / "00000.mp4").stat().st_mtime_ns
+    (folder / "dataset.json").unlink()
+    (folder / "00002.mp4").rename(folder / "00002.mp4.part")
+    (folder / "00003.mp4").unlink()
+    assert contents(make(tmp_path, 4)) == whole
+    assert (folder / "00000.mp4").stat().st_mtime_ns == kept
+    assert not list(folder.glob("*.part"))
+
+
+def test_a_deleted_file_of_a_finished_set_is_made_again(tmp_path):
+    dataset = make(tmp_path, 3)
+    whole = contents(dataset)
+    Path(dataset.videos[1].path).unlink()
+    assert contents(make(tmp_path, 3)) == whole
+
+
+def test_two_makers_of_one_folder_do_not_disturb_each_other(tmp_path):
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda number: make(tmp_path, number), (6, 4))
+    assert first.videos[:4] == second.videos
+    assert contents(first) == contents(make(tmp_path / "alone", 6))
+    assert truth_spans(first.videos[5].path).label == 5
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(PermissionError, match=r"file.*synthetic-trimmed-"):
+        make(tmp_path / "file", 1)
+
+
+def test_a_finished_set_needs_no_writing(tmp_path, monkeypatch):
+    dataset = make(tmp_path, 2)
+    monkeypatch.setattr("vidselect_env.datasets.synthetic.writable_folder", lambda path: pytest.fail("wrote"))
+    assert make(tmp_path, 2) == dataset
+
+
+def test_an_unknown_split_and_no_videos_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"unknown split 'val' of the synthetic videos: there are train, test"):
+        synthetic_dataset(split="val", cache_dir=tmp_path)
+    with pytest.raises(ValueError, match=r"num_test \(0\) must be at least 1"):
+        make(tmp_path, 0)
