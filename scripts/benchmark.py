@@ -72,7 +72,7 @@ TRAINING_COLUMNS = (
 def main() -> None:
     config = tyro.cli(BenchmarkConfig, description=__doc__)
     config.out.mkdir(parents=True, exist_ok=True)
-    write_config(config.out, benchmark=dataclasses.replace(config, out=str(config.out)))  # type: ignore[arg-type]
+    write_config(config.out, benchmark=config)
     experiment = make_experiment(config)
     failures: dict[str, str] = {}
     for seed in range(config.seeds):

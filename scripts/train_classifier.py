@@ -72,7 +72,7 @@ def main() -> None:
     else:
         config = tyro.cli(ClassifierConfig, description=__doc__)
         folder = new_run_folder(config.runs, f"classifier-{config.classifier}")
-        write_config(folder, classifier=dataclasses.replace(config, runs=str(config.runs)))  # type: ignore[arg-type]
+        write_config(folder, classifier=config)
     train(config, folder)
 
 

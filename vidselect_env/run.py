@@ -38,7 +38,7 @@ def write_config(folder: Path, **sections: Any) -> None:
     }
     data["versions"] = {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
     data["commit"] = _commit()
-    (folder / CONFIG).write_text(json.dumps(data, indent=2) + "\n")
+    (folder / CONFIG).write_text(json.dumps(data, indent=2, default=str) + "\n")
 
 
 def read_config(folder: Path) -> dict[str, Any]:

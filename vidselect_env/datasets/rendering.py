@@ -23,10 +23,10 @@ MOTIONS = ("left", "right", "up", "down", "clockwise", "anticlockwise", "grow", 
 SAMPLE_RATE = 16_000
 SPRITE_SIZE = 128  # texels across an object; drawn at 20 to 100 pixels, so that nearest texels look smooth
 BACKGROUND_OVERSAMPLING = 2  # texels a pixel, so that the background drifts in half pixels
-REST_SWAY = 0.1  # of the sway in motion
+REST_SWAY = 0.15  # of the sway in motion
 TREMBLE = 0.2  # pixels, standard deviation of the object's place from frame to frame
 PALE_SHARE = 0.3  # of objects have colours much like their background's
-NOISE_LEVEL = 5  # of 255: the largest amount by which camera noise changes a pixel
+NOISE_LEVEL = 4  # of 255: the largest amount by which camera noise changes a pixel
 DARKEST, BRIGHTEST = 16, 239  # of textures: noise then neither over- nor underflows a byte
 
 SCALE_TRAVEL = 0.8  # grow: 0.6 -> 1.4 of the object's size in a period
@@ -119,7 +119,7 @@ def render_frames(
     if min(height, width) < 64:
         raise ValueError(f"height ({height}) and width ({width}) must be at least 64 pixels")
     size, travel = rng.uniform((0.36, 0.30), (0.54, 0.45)) * height
-    turn = math.radians(rng.uniform(90, 180))
+    turn = math.radians(rng.uniform(110, 200))
     poses = _with_sway(object_poses(spans, num_frames, travel=travel, turn=turn), spans, size, rng)
     background, texture = _draw_textures(height, width, rng)
     frames = _drift(background, num_frames, height, width, rng)

@@ -266,7 +266,7 @@ def _make_video(folder: Path, config: SyntheticConfig, split: str, index: int) -
 
 def _encode(path: Path, frames: NDArray[np.uint8], sound: NDArray[np.float32] | None, fps: int) -> None:
     """Write (T, H, W, 3) RGB frames as H.264 and, if any, (S,) mono sound as AAC."""
-    options = {"preset": "superfast", "crf": "28", "g": str(2 * fps)}
+    options = {"preset": "superfast", "crf": "24", "g": str(2 * fps)}
     with av.open(str(path), "w", format="mp4") as container:
         video = container.add_stream("libx264", rate=fps, options=options)
         video.height, video.width = frames.shape[1:3]
