@@ -45,9 +45,9 @@ class TrainConfig(ExperimentConfig):
     """
 
     agent: str = "dsn"
-    total_timesteps: int = 40_000
+    total_timesteps: int = 10_000
     num_envs: int = 64
-    evaluate_every: int = 4_000
+    evaluate_every: int = 2_000
     seed: int = 0
     runs: Path = Path("runs")
 

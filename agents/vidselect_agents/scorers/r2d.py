@@ -5,6 +5,7 @@ Shapes: B clips, T frames of 3 channels, D feature values.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
@@ -47,7 +48,7 @@ class R2D(nn.Module):
 
     def forward(self, skims: Tensor) -> Tensor:
         """(B, T, 3, h, w) uint8 -> (B, D) float32."""
-        folded = skims.flatten(1, 2).float().div(127.5).sub(1)
+        folded = skims.flatten(1, 2).to(torch.float32, copy=True).mul_(1 / 127.5).sub_(1)
         return self.stages(self.stem(folded)).mean((2, 3))
 
 
