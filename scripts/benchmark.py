@@ -9,7 +9,6 @@ on after a kill. An agent that fails costs its row, and is named under the table
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 import time
 import traceback

@@ -7,7 +7,6 @@ python scripts/train_classifier.py --resume runs/classifier-...
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -39,6 +39,7 @@ class ExperimentConfig:
         clip_stride: frames from one of these to the next, where not its own.
         head: fit a linear head on the training split's features (the training videos themselves are judged
             by heads of other folds), keep the weights' own, or auto: fit where the numbers of classes differ.
+        folds: of the training videos, for a head that is fitted.
         candidates: clips that the grid lays on each video.
         skim_frames: frames of the cheap look at a candidate.
         skim_size: its height and width, in pixels.
@@ -68,6 +69,7 @@ class ExperimentConfig:
     clip_frames: int | None = None
     clip_stride: int | None = None
     head: Literal["auto", "fit", "keep"] = "auto"
+    folds: int = 5
     candidates: int = 30
     skim_frames: int = 8
     skim_size: int = 32
@@ -161,7 +163,7 @@ def make_experiment(config: ExperimentConfig, *, progress: bool = True) -> Exper
             f"{classifier.num_classes} classes, the dataset has {len(train_set.class_names)}"
         )
         head = bank_head(train_bank)
-        train_bank, test_bank = cross_fitted(train_bank), with_head(test_bank, head)
+        train_bank, test_bank = cross_fitted(train_bank, num_folds=config.folds), with_head(test_bank, head)
     return Experiment(
         config,
         classifier,

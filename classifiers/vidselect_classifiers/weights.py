@@ -101,9 +101,8 @@ def save_weights(classifier: ClipClassifier, path: str | os.PathLike[str]) -> No
     if path.suffix != ".safetensors":
         raise ValueError(f"path ({path}) must end in .safetensors")
     state = {key: value.contiguous() for key, value in classifier.network.state_dict().items()}
-    metadata = {"format": "pt"}
-    if classifier.class_names is not None:
-        metadata["class_names"] = json.dumps(classifier.class_names)
+    # One entry at most: safetensors writes several in no fixed order, and equal weights should be equal files.
+    metadata = None if classifier.class_names is None else {"class_names": json.dumps(classifier.class_names)}
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         aside.write_bytes(save(state, metadata))

@@ -32,8 +32,8 @@ COLUMNS = (
     Column("Top-5", lambda result: 100 * result.top5, 1),
     Column("mAP", lambda result: 100 * result.mean_average_precision, 1),
     Column("clips", lambda result: result.clips_per_video, 1),
-    Column("GMACs scorer", lambda result: result.scorer_gmacs, 4),
-    Column("GMACs classifier", lambda result: result.classifier_gmacs, 4),
+    Column("scorer GMACs", lambda result: result.scorer_gmacs, 4),
+    Column("classifier GMACs", lambda result: result.classifier_gmacs, 4),
     Column("cost / dense", lambda result: result.relative_cost, 2),
 )
 
@@ -72,11 +72,11 @@ def print_table(results: Sequence[Result], *, title: str, extra: Sequence[Column
     table = Table(title=title)
     table.add_column("selector", no_wrap=True)
     for column in columns:
-        table.add_column(column.heading, justify="right", no_wrap=True)
+        table.add_column(column.heading.replace(" ", "\n", 1), justify="right", no_wrap=True)
     for name, rows in grouped(results).items():
         table.add_row(name, *cells(rows, columns))
-    console = Console()
-    console.print(table, width=max(console.width, console.measure(table).maximum), crop=False, soft_wrap=True)
+    needed = Console(width=1000).measure(table).maximum
+    Console(width=max(Console().width, needed)).print(table)
 
 
 def write_csv(path: Path, results: Sequence[Result]) -> None:

@@ -1,0 +1,170 @@
+"""The scripts, run as a user runs them, on a small folder of videos."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("workplace")
+
+
+@pytest.fixture(scope="module")
+def run_script(workplace):
+    def run(name: str, *arguments: str, ok: bool = True) -> str:
+        environment = os.environ | {
+            "VIDSELECT_CACHE": str(workplace / "cache"),
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": str(workplace),
+        }
+        done = subprocess.run(
+            [sys.executable, str(REPOSITORY / "scripts" / name), *arguments],
+            env=environment,
+            cwd=workplace,
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode == 0) == ok, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def classifier_run(run_script, workplace, video_folder) -> Path:
+    """A `tiny_r3d` for the two classes of the small folder, hardly trained."""
+    run_script("train_classifier.py", "--dataset", f"folder:{video_folder}", "--epochs", "1", "--batch-size", "4")
+    [folder] = (workplace / "runs").glob("classifier-*")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def common(video_folder, classifier_run) -> list[str]:
+    weights = str(classifier_run / "weights.safetensors")
+    options = ["--candidates", "6", "--sections", "2", "--frames", "6", "--kept", "2", "--num-envs", "4"]
+    return ["--dataset", f"folder:{video_folder}", "--weights", weights, *options]
+
+
+@pytest.fixture(scope="module")
+def agent_run(run_script, workplace, common) -> Path:
+    output = run_script(
+        "train_agent.py", "--agent", "dsn", "--total-timesteps", "32", "--samples-per-context", "2", *common
+    )
+    assert "uniform" in output
+    [folder] = (workplace / "runs").glob("dsn-*")
+    return folder
+
+
+def test_training_a_classifier_leaves_weights_log_and_checkpoint(classifier_run):
+    names = {file.name for file in classifier_run.iterdir()}
+    assert {"config.json", "metrics.csv", "weights.safetensors", "checkpoint.pt"} <= names
+
+
+def test_a_finished_classifier_run_resumes_to_the_same_weights(run_script, classifier_run):
+    before = (classifier_run / "weights.safetensors").read_bytes()
+    run_script("train_classifier.py", "--resume", str(classifier_run))
+    assert (classifier_run / "weights.safetensors").read_bytes() == before
+
+
+def test_a_run_is_a_folder_with_everything_in_it(agent_run):
+    names = {file.name for file in agent_run.iterdir()}
+    expected = {"config.json", "metrics.csv", "agent.safetensors", "report.md", "results.csv", "sweep.csv"}
+    assert expected | {"accuracy_clips.png", "accuracy_gmacs.png", "selection.png"} <= names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    config = json.loads((agent_run / "config.json").read_text())
+    assert config["experiment"]["sections"] == 2
+    assert config["agent_settings"]["samples_per_context"] == 2
+    assert config["versions"]["torch"]
+    with (agent_run / "metrics.csv").open() as stream:
+        columns = set(next(csv.reader(stream)))
+    assert {"rollout/ep_rew_mean", "rollout/regret_cumulative", "train/entropy"} <= columns
+    for selector in ("dsn", "random", "uniform", "dense", "oracle"):
+        assert f"| {selector} |" in (agent_run / "report.md").read_text()
+
+
+def test_a_saved_run_is_evaluated_on_another_number_of_sections(run_script, workplace, agent_run):
+    run_script("train_agent.py", "--eval", str(agent_run), "--sections", "1")
+    [folder] = (workplace / "runs").glob("eval-dsn-*")
+    with (folder / "results.csv").open() as stream:
+        clips = {row["selector"]: float(row["clips_per_video"]) for row in csv.DictReader(stream)}
+    assert clips == {"random": 1, "uniform": 1, "dense": 3, "oracle": 1, "dsn": 1}
+
+
+def test_same_seed_same_run_and_another_seed_another(run_script, workplace, agent_run, common):
+    hashes = []
+    for seed in ("0", "1"):
+        runs = workplace / f"seed-{seed}"
+        arguments = ["--total-timesteps", "32", "--samples-per-context", "2", "--seed", seed, "--runs", str(runs)]
+        run_script("train_agent.py", "--agent", "dsn", *arguments, *common)
+        [folder] = runs.iterdir()
+        hashes.append((folder / "agent.safetensors").read_bytes())
+    assert hashes[0] == (agent_run / "agent.safetensors").read_bytes()
+    assert hashes[1] != hashes[0]
+
+
+def test_other_classes_get_a_head_of_their_own(run_script, workplace, common):
+    """The package's weights know eight classes; four videos a class are enough for four folds only."""
+    arguments = [*common[:2], *common[4:], "--total-timesteps", "8", "--runs", str(workplace / "head")]
+    output = run_script("train_agent.py", "--agent", "dsn", *arguments, ok=False)
+    assert "fitting a linear head on 8 training videos" in output
+    assert "class 0 has 4 videos: 5 folds need at least as many" in output
+    run_script("train_agent.py", "--agent", "dsn", "--folds", "2", *arguments)
+    [folder] = (workplace / "head").iterdir()
+    assert (folder / "head.safetensors").exists()
+
+
+def test_head_only_training_makes_weights_that_load(run_script, workplace, video_folder):
+    arguments = ["--dataset", f"folder:{video_folder}", "--weights", "default", "--head-only", "--clips", "2"]
+    run_script("train_classifier.py", *arguments, "--runs", str(workplace / "head-only"))
+    [folder] = (workplace / "head-only").iterdir()
+    output = run_script(
+        *("build_bank.py", "--dataset", f"folder:{video_folder}", "--out", str(workplace / "bank")),
+        *("--weights", str(folder / "weights.safetensors"), "--candidates", "2"),
+    )
+    assert "8 videos, 2 classes" in output
+    assert "8 videos, 2 classes" in run_script("build_bank.py", "--show", str(workplace / "bank"))
+
+
+PLUGIN = """
+import torch
+
+class Broken:
+    def __init__(self, env, *, seed=0):
+        raise RuntimeError("not today")
+
+class Zero:
+    def __init__(self, env, *, seed=0):
+        self.env = env
+    def learn(self, total_timesteps, callback=None, progress_bar=False):
+        return self
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        return torch.zeros(len(observation), 2, dtype=torch.int64).numpy(), state
+    def save(self, path):
+        torch.save(0, path)
+"""
+
+
+def test_a_benchmark_has_a_row_an_agent_resumes_and_survives_a_failure(run_script, workplace, common):
+    (workplace / "plugin.py").write_text(PLUGIN)
+    arguments = ["--agents", "dsn", "as", "plugin:Zero", "plugin:Broken", "uniform", "dense"]
+    arguments += ["--seeds", "2", "--total-timesteps", "16", *common]
+    output = run_script("benchmark.py", *arguments)
+    assert "plugin:Broken failed: RuntimeError: not today" in output
+    table = (workplace / "runs" / "benchmark" / "table.md").read_text()
+    for row in ("dsn", "as", "plugin:Zero", "uniform", "dense"):
+        assert f"| {row} |" in table
+    assert "`plugin:Broken` failed: RuntimeError: not today" in table
+    result = workplace / "runs" / "benchmark" / "dsn-1" / "result.json"
+    before = result.stat().st_mtime_ns
+    run_script("benchmark.py", *arguments)
+    assert result.stat().st_mtime_ns == before
