@@ -5,6 +5,7 @@ Shapes: B sub-environments, S samples, G decisions a context.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
+from vidselect_env.envs.memory import keep_freed_batches
 from vidselect_env.envs.problem import SelectionProblem
 from vidselect_env.envs.recorder import RolloutRecorder
 from vidselect_env.envs.render import contact_sheet
@@ -62,6 +64,8 @@ class SelectVectorEnv(VectorEnv):
         self._generator.seed()
         self._never = torch.zeros(num_envs, dtype=torch.bool, device=problem.source.device)
         self._ends = ~self._never
+        space = problem.observation_space
+        keep_freed_batches(num_envs * math.prod(space.shape or ()) * np.dtype(space.dtype).itemsize)
         self._contexts: Tensor | None = None
         self.recorder: RolloutRecorder | None = None
 

@@ -141,6 +141,8 @@ class ClipSelectProblem(SelectionProblem):
         """Rewards (B, M) of actions (B, M), and the fused probabilities (B, C) of the chosen clips (Eq. 4)."""
         chosen = self._table.index_select(0, contexts).gather(-1, actions[..., None]).squeeze(-1)
         probabilities = self.source.probabilities(self.videos(contexts), chosen)
+        if self._arms is not None:
+            return self.decision_rewards(contexts, actions[None])[0], probabilities.mean(1)
         targets = self.targets(contexts)[:, None].expand_as(probabilities)
         return clip_rewards(probabilities, targets, penalty=self.penalty), probabilities.mean(1)
 

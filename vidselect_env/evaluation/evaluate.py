@@ -19,7 +19,7 @@ from vidselect_env.evaluation.metrics import mean_average_precision, top_k_accur
 class Result:
     """How one selector did on one split.
 
-    top1, top5, mean_average_precision: of the fused predictions, in [0, 1].
+    top1, top5, mean_average_precision: of the fused predictions, in [0, 1]; top5 is nan for 5 classes or fewer.
     clips_per_video: clips that the classifier saw, the mean over videos.
     scorer_gmacs, classifier_gmacs: multiply-adds a video, in units of 1e9.
     relative_cost: both together, over the classifier's on all candidates.
@@ -78,7 +78,7 @@ def evaluate(agent: Any, problem: SelectionProblem, *, name: str, batch_size: in
         selector=name,
         num_videos=num_videos,
         top1=top_k_accuracy(fused, targets, k=1),
-        top5=top_k_accuracy(fused, targets, k=5),
+        top5=top_k_accuracy(fused, targets, k=5) if targets.shape[1] > 5 else float("nan"),
         mean_average_precision=mean_average_precision(fused, targets),
         clips_per_video=clips / num_videos,
         scorer_gmacs=scorer_gmacs,

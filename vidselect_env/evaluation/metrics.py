@@ -18,9 +18,9 @@ def top_k_accuracy(probabilities: Tensor, targets: Tensor, *, k: int) -> float:
 
     Args:
         probabilities: (V, C) float. targets: (V, C) bool.
-        k: more than C counts as C.
+        k: at most C.
     """
-    best = probabilities.topk(min(k, probabilities.shape[1]), dim=-1).indices
+    best = probabilities.topk(k, dim=-1).indices
     return targets.gather(-1, best).any(-1).float().mean().item()
 
 
