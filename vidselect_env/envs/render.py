@@ -9,12 +9,12 @@ from torch import Tensor
 from vidselect_env.envs.problem import SelectionProblem
 from vidselect_env.envs.sources import thumbnails
 
-_FRAME, _CAPTION = 4, 16
+_FRAME, _CAPTION, _GAP = 4, 16, 24
 _RIGHT, _WRONG, _GROUND = (60, 170, 90), (215, 75, 65), (24, 24, 28)
 
 
 def contact_sheet(problem: SelectionProblem, context: Tensor, action: Tensor | None) -> np.ndarray:
-    """The candidates of one context (1,), a row a section: (H, W, 3) uint8.
+    """The candidates of one context (1,), in rows (a section's in one): (H, W, 3) uint8.
 
     Under each stands the classifier's probability for the label; the chosen ones of `action` (1, ...)
     are framed, green where the classifier is right and red where it is wrong.
@@ -28,17 +28,20 @@ def contact_sheet(problem: SelectionProblem, context: Tensor, action: Tensor | N
     right = targets[probabilities.argmax(-1)].tolist()
     chosen = [False] * len(images) if action is None else problem.selection(context, action)[0].tolist()
 
-    columns = problem.columns
-    rows = -(-len(images) // columns)
+    rows = -(-len(images) // problem.columns)
+    blocks = 2 if rows > 3 else 1  # side by side: a tall sheet is hard to look at
+    rows = -(-rows // blocks)
     height, width = images.shape[1:3]
     cell_height, cell_width = height + 2 * _FRAME + _CAPTION, width + 2 * _FRAME
-    sheet = Image.new("RGB", (columns * cell_width, rows * cell_height + _CAPTION), _GROUND)
+    block_width = problem.columns * cell_width + _GAP
+    sheet = Image.new("RGB", (blocks * block_width - _GAP, rows * cell_height + _CAPTION), _GROUND)
     draw = ImageDraw.Draw(sheet)
     names = [problem.source.spec.class_names[i] for i in targets.nonzero().flatten().tolist()]
     draw.text((_FRAME, 2), f"video {video}: {', '.join(names)}", fill="white")
     for place, image in enumerate(images):
-        left = place % columns * cell_width
-        top = place // columns * cell_height + _CAPTION
+        row, column = divmod(place, problem.columns)
+        left = row // rows * block_width + column * cell_width
+        top = row % rows * cell_height + _CAPTION
         colour = _RIGHT if right[place] else _WRONG
         if chosen[place]:
             box = (left, top, left + cell_width - 1, top + cell_height - _CAPTION - 1)

@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from vidselect_env.envs.problem import SelectionProblem
 from vidselect_env.evaluation.evaluate import Result, evaluate
@@ -36,6 +37,9 @@ def plot_sweep(sweep: Mapping[int, Sequence[Result]], *, against: str, path: Pat
         axes.set_xlabel("clips chosen a video (dense takes all candidates)")
     else:
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.set_xlabel("GMACs a video, scorer and classifier")
     axes.set_ylabel("Top-1 (%)")
     axes.grid(alpha=0.3)
