@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Any
 
-from vidselect_classifiers import frame_resnet, i3d, tiny_r3d, torchvision_models, video_resnet
 from vidselect_classifiers.base import ClipClassifier, ClipGeometry, ClipOutput
 from vidselect_classifiers.cost import gmacs
 from vidselect_classifiers.registry import lookup
@@ -28,19 +26,21 @@ __all__ = [
     "weights_sha256",
 ]
 
-CLASSIFIERS: dict[str, Callable[..., ClipClassifier]] = {
-    "tiny_r3d": tiny_r3d.tiny_r3d,
-    "r3d_18": video_resnet.r3d_18,
-    "r3d_34": video_resnet.r3d_34,
-    "mc3_18": video_resnet.mc3_18,
-    "r2plus1d_18": video_resnet.r2plus1d_18,
-    "r2plus1d_34": video_resnet.r2plus1d_34,
-    "s3d": torchvision_models.s3d,
-    "mvit_v2_s": torchvision_models.mvit_v2_s,
-    "swin3d_t": torchvision_models.swin3d_t,
-    "i3d": i3d.i3d,
-    "frame_resnet18": frame_resnet.frame_resnet18,
-    "frame_resnet50": frame_resnet.frame_resnet50,
+# Named, not imported: torchvision takes a second to import, and an environment on a bank needs no classifier.
+_HERE = "vidselect_classifiers"
+CLASSIFIERS: dict[str, Any] = {
+    "tiny_r3d": f"{_HERE}.tiny_r3d:tiny_r3d",
+    "r3d_18": f"{_HERE}.video_resnet:r3d_18",
+    "r3d_34": f"{_HERE}.video_resnet:r3d_34",
+    "mc3_18": f"{_HERE}.video_resnet:mc3_18",
+    "r2plus1d_18": f"{_HERE}.video_resnet:r2plus1d_18",
+    "r2plus1d_34": f"{_HERE}.video_resnet:r2plus1d_34",
+    "s3d": f"{_HERE}.torchvision_models:s3d",
+    "mvit_v2_s": f"{_HERE}.torchvision_models:mvit_v2_s",
+    "swin3d_t": f"{_HERE}.torchvision_models:swin3d_t",
+    "i3d": f"{_HERE}.i3d:i3d",
+    "frame_resnet18": f"{_HERE}.frame_resnet:frame_resnet18",
+    "frame_resnet50": f"{_HERE}.frame_resnet:frame_resnet50",
 }
 
 

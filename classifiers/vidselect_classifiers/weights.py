@@ -17,7 +17,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
-from torchvision.models import WeightsEnum, get_weight
 
 from vidselect_classifiers.base import ClipClassifier
 
@@ -131,7 +130,7 @@ def _read(name: str, weights: str | os.PathLike[str]) -> tuple[dict[str, Tensor]
         entry = published[str(weights)]
         if entry.endswith(".safetensors"):
             return _read_file(CHECKPOINTS / entry)
-        return _read_torchvision(get_weight(entry), name=str(weights))
+        return _read_torchvision(entry, name=str(weights))
     path = Path(weights)
     if path.suffix not in (".safetensors", ".pt", ".pth"):
         names = ", ".join(repr(key) for key in published) or "none"
@@ -162,7 +161,10 @@ def _read_file(path: Path) -> tuple[dict[str, Tensor], Sequence[str] | None]:
     return dict(content), None
 
 
-def _read_torchvision(weights: WeightsEnum, *, name: str) -> tuple[dict[str, Tensor], Sequence[str]]:
+def _read_torchvision(entry: str, *, name: str) -> tuple[dict[str, Tensor], Sequence[str]]:
+    from torchvision.models import get_weight  # takes a second to import
+
+    weights = get_weight(entry)
     try:
         state = weights.get_state_dict(progress=False, check_hash=True)
     except OSError as error:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from vidselect_classifiers import ClipClassifier, make_classifier
+from vidselect_classifiers.weights import CHECKPOINTS
+from vidselect_env.bank import spec
 from vidselect_env.bank.build import bank_spec, build_bank
-from vidselect_env.bank.read import ClipBank, open_bank
+from vidselect_env.bank.read import MANIFEST, ClipBank, open_bank, sha256_of
 from vidselect_env.bank.spec import SkimSpec
 from vidselect_env.cache import cache_dir
-from vidselect_env.datasets import VideoDataset, load_dataset
+from vidselect_env.datasets import VideoDataset, load_dataset, synthetic
 
 SMALL_BANK_VIDEOS = 32
 
@@ -24,12 +28,12 @@ def cached_bank(
     progress: bool = True,
 ) -> ClipBank:
     """The bank of a dataset and classifier with all fields, from the cache folder; built if it is not there."""
-    spec = bank_spec(dataset, classifier, num_clips=num_clips, skim=skim)
+    wanted = bank_spec(dataset, classifier, num_clips=num_clips, skim=skim)
     return build_bank(
-        cache_dir() / "banks" / spec.sha256()[:16],
+        cache_dir() / "banks" / wanted.sha256()[:16],
         dataset,
         classifier,
-        spec=spec,
+        spec=wanted,
         device=device,
         batch_size=batch_size,
         num_workers=num_workers,
@@ -43,5 +47,16 @@ def resolve_bank(bank: str | ClipBank | None) -> ClipBank:
         return bank
     if bank is not None:
         return open_bank(bank)
+    folder = cache_dir() / "banks" / f"small-{_small_bank_key()}"
+    if (folder / MANIFEST).exists():  # opened without the classifier, whose libraries take a second to import
+        return open_bank(folder)
     dataset = load_dataset("synthetic", split="train", num_videos=SMALL_BANK_VIDEOS)
-    return cached_bank(dataset, make_classifier("tiny_r3d", weights="default"))
+    classifier = make_classifier("tiny_r3d", weights="default")
+    return build_bank(folder, dataset, classifier, spec=bank_spec(dataset, classifier))
+
+
+def _small_bank_key() -> str:
+    """Of everything that the small bank is made of."""
+    parts = [SMALL_BANK_VIDEOS, spec.FORMAT_VERSION, synthetic.FORMAT_VERSION]
+    checkpoint = sha256_of(CHECKPOINTS / "tiny_r3d.safetensors")
+    return hashlib.sha256(f"{parts} {checkpoint}".encode()).hexdigest()[:16]
