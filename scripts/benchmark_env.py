@@ -16,8 +16,12 @@ import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
-from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3 import PPO
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
+from vidselect_agents.sb3.policy import CandidateExtractor, CandidatePolicy
+from vidselect_agents.sb3.vec_env import BatchedVecEnv
 from vidselect_env.bank import ClipBank
 from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.clip_select import ClipSelectProblem
@@ -64,6 +68,43 @@ def main() -> None:
     table.add_row("batched", f"{config.num_envs}", f"{np.median(steps['batched']):,.0f}", f"{np.median(ratios):.0f}")
     table.add_row("DummyVecEnv", f"{config.scalar_envs}", f"{np.median(steps['DummyVecEnv']):,.0f}", "1")
     Console().print(table)
+    benchmark_sb3(config, problem, host)
+
+
+def benchmark_sb3(config: EnvBenchmarkConfig, problem: ClipSelectProblem, host: ClipSelectProblem) -> None:
+    """Stable-Baselines3 on the adapter: its own steps alone, and PPO on it and on DummyVecEnv, in turn."""
+    adapter = BatchedVecEnv(SelectVectorEnv(problem, num_envs=config.num_envs))
+    adapter.reset()
+    actions = np.zeros((config.num_envs, 6), dtype=np.int64)
+    alone = [rate(lambda: adapter.step(actions), config.num_envs, config) for _ in range(config.rounds)]
+    ours = [ppo_rate(adapter, config) for _ in range(config.rounds)]
+    scalar = DummyVecEnv([lambda: Monitor(SelectEnv(host)) for _ in range(config.num_envs)])
+    theirs = [ppo_rate(scalar, config) for _ in range(config.rounds)]
+    table = Table(title=f"Stable-Baselines3, {config.num_envs} sub-environments")
+    for heading in ("what", "steps/s (median)", "ratio (median)"):
+        table.add_column(heading, justify="right")
+    table.add_row("adapter alone", f"{np.median(alone):,.0f}", "")
+    table.add_row("PPO on the adapter", f"{np.median(ours):,.0f}", f"{np.median(ours) / np.median(theirs):.1f}")
+    table.add_row("PPO on DummyVecEnv", f"{np.median(theirs):,.0f}", "1")
+    Console().print(table)
+
+
+def ppo_rate(vec_env: VecEnv, config: EnvBenchmarkConfig) -> float:
+    """Steps a second of PPO's training: four rollouts of 4 steps, each learnt from in one pass."""
+    model = PPO(
+        CandidatePolicy,
+        vec_env,
+        n_steps=4,
+        batch_size=config.num_envs,
+        n_epochs=1,
+        gamma=0.0,
+        device=config.device,
+        policy_kwargs={"features_extractor_class": CandidateExtractor, "net_arch": []},
+    )
+    steps = 16 * config.num_envs
+    started_s = time.perf_counter()
+    model.learn(steps)
+    return steps / (time.perf_counter() - started_s)
 
 
 def random_problem(device: str) -> ClipSelectProblem:

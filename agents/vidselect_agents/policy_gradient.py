@@ -120,7 +120,8 @@ class PolicyGradientAgent(ObservingAgent):
                 schedule.step()
                 for name, value in (("loss", loss), ("entropy", entropy), ("gradient_norm", norm)):
                     self.logger.record_mean(f"train/{name}", value.item())
-                observations, *_ = self.env.step(actions[0].to(self.env.device))
+                propensities = selection.log_prob(actions[:1])[0].detach().exp()
+                observations, *_ = self.env.step(actions[0].to(self.env.device), propensities=propensities)
                 self.num_timesteps += self.env.num_envs
                 bar.update(self.env.num_envs)
                 if callback is not None and not callback(self):

@@ -6,6 +6,7 @@ Shapes: B sub-environments, S samples, G decisions a context.
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
+from vidselect_env.envs.interactions import InteractionLog
 from vidselect_env.envs.memory import keep_freed_batches
 from vidselect_env.envs.problem import SelectionProblem
 from vidselect_env.envs.recorder import RolloutRecorder
@@ -68,6 +70,7 @@ class SelectVectorEnv(VectorEnv):
         keep_freed_batches(num_envs * math.prod(space.shape or ()) * np.dtype(space.dtype).itemsize)
         self._contexts: Tensor | None = None
         self.recorder: RolloutRecorder | None = None
+        self._interactions: InteractionLog | None = None
 
     @property
     def device(self) -> torch.device:
@@ -96,13 +99,21 @@ class SelectVectorEnv(VectorEnv):
             self._contexts = torch.tensor(contexts, device=self.device)
         return self._enter()
 
-    def step(self, actions: Tensor | np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
-        """Rewards (B,) float32 of actions (B, ...), and the next contexts' observations."""
+    def step(
+        self, actions: Tensor | np.ndarray, *, propensities: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
+        """Rewards (B,) float32 of actions (B, ...), and the next contexts' observations.
+
+        Args:
+            propensities: (B, G) the probability that each decision was taken with, for `log_interactions`.
+        """
         contexts = self.contexts
         actions = torch.as_tensor(actions, device=self.device)
         rewards, final_info = self.problem.outcome(contexts, actions)
         if self.recorder is not None:
             self.recorder.record(rewards, final_info)
+        if self._interactions is not None:
+            self._interactions.record(contexts, actions, propensities, self.full_information())
         final_obs = self._observation
         self._contexts, self._upcoming = self._upcoming, self._draw()
         observations, infos = self._enter()
@@ -116,6 +127,16 @@ class SelectVectorEnv(VectorEnv):
     def full_information(self) -> Tensor:
         """Rewards of all arms in the present contexts, (B, M, N)."""
         return self.problem.full_information(self.contexts)
+
+    def log_interactions(self, path: str | Path) -> InteractionLog:
+        """Log every decision from now on; `close()` of the answer writes the file.
+
+        Raises:
+            NotImplementedError: the actions are too many to list the rewards of all.
+        """
+        self.problem.full_information(torch.zeros(1, dtype=torch.int64, device=self.device))
+        self._interactions = InteractionLog(path)
+        return self._interactions
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """Contact sheets of the present contexts."""

@@ -1,0 +1,108 @@
+"""Variance of the policy-gradient estimators, on the default problem.
+
+    python scripts/benchmark_gradients.py
+
+A DSN scorer, fresh or trained for a while, is given one batch of videos; each estimator draws its gradient many
+times. Its variance is the mean squared distance from the exact gradient, summed over all weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import tyro
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from tqdm import tqdm
+
+from vidselect_agents import make_agent
+from vidselect_agents.dsn import DSN
+from vidselect_agents.gradients import MovingAverage, all_arms_loss, sampled_loss
+from vidselect_env.envs.batched import SelectVectorEnv
+from vidselect_env.experiment import ExperimentConfig, make_experiment
+
+ESTIMATORS = (("none", 1), ("greedy", 1), ("moving_average", 1), ("greedy", 8), ("leave_one_out", 8))
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientBenchmarkConfig(ExperimentConfig):
+    """What is measured.
+
+    Args:
+        draws: gradients drawn of each estimator.
+        num_envs: videos of the batch.
+        trained_steps: training before the second measurement.
+    """
+
+    draws: int = 200
+    num_envs: int = 16
+    trained_steps: int = 3_000
+
+
+def main() -> None:
+    config = tyro.cli(GradientBenchmarkConfig, description=__doc__)
+    env = SelectVectorEnv(make_experiment(config).train_problem(DSN), num_envs=config.num_envs)
+    table = Table(title="variance of the gradient, over that of REINFORCE with the greedy baseline")
+    for heading in ("scorer", "estimator", "samples a context", "variance", "ratio", "bias / noise"):
+        table.add_column(heading, justify="right")
+    for label, steps in (("fresh", 0), (f"after {config.trained_steps} steps", config.trained_steps)):
+        agent = make_agent("dsn", env, seed=0)
+        if steps:
+            agent.learn(steps, progress_bar=True)
+        measured = measure(agent, env, draws=config.draws)
+        reference = measured["greedy", 1][0]
+        for (name, samples), (variance, bias) in measured.items():
+            table.add_row(label, name, str(samples), f"{variance:.2e}", f"{variance / reference:.2f}", f"{bias:.2f}")
+        table.add_row(label, "all_arms", "", "0", "0.00", "0.00")
+    Console().print(table)
+
+
+def measure(agent: DSN, env: SelectVectorEnv, *, draws: int) -> dict[tuple[str, int], tuple[float, float]]:
+    """Variance of each estimator, and the distance of its mean from the exact gradient over what chance allows."""
+    observations, _ = env.reset(seed=1)
+    agent.scorer.eval()  # so that a batch's statistics do not change the gradient from draw to draw
+    exact = gradient(agent, all_arms_loss(agent.policy(observations), env.full_information()))
+    found = {}
+    for name, samples in ESTIMATORS:
+        average = warm_average(agent, env, observations)
+        drawn = []
+        for _ in tqdm(range(draws), desc=f"{name} {samples}", leave=False):
+            selection = agent.policy(observations)
+            actions = selection.sample(samples, agent.generator)
+            kept = average.means.clone(), average.seen.clone()
+            loss = sampled_loss(
+                selection,
+                actions,
+                env.decision_rewards,
+                baseline=name,
+                contexts=env.contexts,
+                moving_average=average,
+            )
+            average.means, average.seen = kept
+            drawn.append(gradient(agent, loss))
+        stacked = torch.stack(drawn)
+        variance = (stacked - exact).square().sum(1).mean().item()
+        bias = (stacked.mean(0) - exact).norm().item() / (variance / draws) ** 0.5
+        found[name, samples] = (variance, bias)
+    return found
+
+
+def warm_average(agent: DSN, env: SelectVectorEnv, observations: Tensor) -> MovingAverage:
+    """Moving averages as they are after ten visits."""
+    average = MovingAverage(env.problem.num_contexts, agent.policy(observations).entropy().shape[-1])
+    for _ in range(10):
+        actions = agent.policy(observations).sample(1, agent.generator)
+        average.update(env.contexts, env.decision_rewards(actions))
+    return average
+
+
+def gradient(agent: DSN, loss: Tensor) -> Tensor:
+    """All gradients of the scorer's weights, in one vector."""
+    parts = torch.autograd.grad(loss, list(agent.scorer.parameters()))
+    return torch.cat([part.flatten() for part in parts])
+
+
+if __name__ == "__main__":
+    main()
