@@ -97,7 +97,8 @@ def train(config: TrainConfig, settings: Any) -> Path:
     env = SelectVectorEnv(experiment.train_problem(agent_class(config.agent)), num_envs=config.num_envs)
     agent = make_agent(config.agent, env, seed=config.seed, device=config.torch_device, **dataclasses.asdict(settings))
     folder = new_run_folder(config.runs, config.agent.replace(":", "."))
-    write_config(folder, experiment=config, agent_settings=settings)
+    class_names = experiment.train.spec.class_names
+    write_config(folder, experiment=config, agent_settings=settings, class_names=class_names)
     logger = run_logger(folder)
     env.recorder = RolloutRecorder(logger)
     if hasattr(agent, "set_logger"):

@@ -106,34 +106,43 @@ class Experiment:
 
     def train_problem(self, agent_class: Any = None) -> SelectionProblem:
         """The problem to learn: the configuration's, or the one that `agent_class` is made for."""
-        return self._problem(self.train, agent_class, self.config.sections)
+        return make_problem(self.config, self.train, agent_class, self.config.sections)
 
     def test_problem(self, agent_class: Any = None) -> SelectionProblem:
         """The same on the test split."""
-        return self._problem(self.test, agent_class, self.config.test_sections or self.config.sections)
+        num_sections = self.config.test_sections or self.config.sections
+        return make_problem(self.config, self.test, agent_class, num_sections)
 
-    def _problem(self, source: BankSource, agent_class: Any, num_sections: int) -> SelectionProblem:
-        config = self.config
-        environment = config.environment
-        if environment == "auto":
-            environment = getattr(agent_class, "environment", "VideoClipSelect-v0")
-        if environment == "VideoFrameSelect-v0":
-            return FrameSelectProblem(
-                source,
-                num_frames=config.frames,
-                num_kept=config.kept,
-                observation="features+predictions" if config.observation == "auto" else config.observation,
-                omega=config.omega,
-                alpha=config.alpha,
-            )
-        return ClipSelectProblem(
+
+def make_problem(config: ExperimentConfig, source: BankSource, agent_class: Any, num_sections: int) -> SelectionProblem:
+    """The problem of a configuration on a source: the one it names, or that `agent_class` is made for."""
+    environment = config.environment
+    if environment == "auto":
+        environment = getattr(agent_class, "environment", "VideoClipSelect-v0")
+    if environment == "VideoFrameSelect-v0":
+        return FrameSelectProblem(
             source,
-            num_sections=num_sections,
-            num_clips=config.clips,
-            observation="skim" if config.observation == "auto" else config.observation,
-            penalty=config.penalty,
-            per_section=getattr(agent_class, "per_section", False),
+            num_frames=config.frames,
+            num_kept=config.kept,
+            observation="features+predictions" if config.observation == "auto" else config.observation,
+            omega=config.omega,
+            alpha=config.alpha,
         )
+    return ClipSelectProblem(
+        source,
+        num_sections=num_sections,
+        num_clips=config.clips,
+        observation="skim" if config.observation == "auto" else config.observation,
+        penalty=config.penalty,
+        per_section=getattr(agent_class, "per_section", False),
+    )
+
+
+def experiment_classifier(config: ExperimentConfig) -> ClipClassifier:
+    """The classifier that a configuration names, with its weights."""
+    geometry: dict[str, Any] = {"num_frames": config.clip_frames, "frame_stride": config.clip_stride}
+    geometry = {name: value for name, value in geometry.items() if value is not None}
+    return make_classifier(config.classifier, weights=config.weights, **geometry)
 
 
 def make_experiment(config: ExperimentConfig, *, progress: bool = True) -> Experiment:
@@ -142,9 +151,7 @@ def make_experiment(config: ExperimentConfig, *, progress: bool = True) -> Exper
     Raises:
         ValueError: a name, split, size or label that does not fit; the message says which.
     """
-    geometry: dict[str, Any] = {"num_frames": config.clip_frames, "frame_stride": config.clip_stride}
-    geometry = {name: value for name, value in geometry.items() if value is not None}
-    classifier = make_classifier(config.classifier, weights=config.weights, **geometry)
+    classifier = experiment_classifier(config)
     train_set, test_set = (
         load_dataset(
             config.dataset,

@@ -100,6 +100,16 @@ def test_a_saved_run_is_evaluated_on_another_number_of_sections(run_script, work
     assert clips == {"random": 1, "uniform": 1, "dense": 3, "oracle": 1, "dsn": 1}
 
 
+def test_a_video_is_recognised_by_the_clips_that_a_run_chooses(run_script, video_folder, agent_run):
+    good, bad = video_folder / "test" / "left" / "0.mp4", video_folder.parent / "bad.mp4"
+    bad.write_bytes(b"not a video")
+    output = run_script("recognise.py", "--run", str(agent_run), str(good), str(bad))
+    assert "2 of 6 clips classified" in output
+    assert "left" in output
+    assert "right" in output
+    assert "cannot read video" in output
+
+
 def test_same_seed_same_run_and_another_seed_another(run_script, workplace, agent_run, common):
     hashes = []
     for seed in ("0", "1"):
