@@ -40,6 +40,7 @@ class BuildConfig:
         clip_frames: frames the classifier takes at once, where not its own number.
         clip_stride: frames from one of these to the next, where not its own.
         candidates: clips laid evenly on each video; 0 lays them end to end, as many as fit.
+        crops: of each clip that the classifier sees: 1, the centre, or 10.
         fields: what is stored of each candidate.
         skim_frames: frames of the cheap look at a candidate.
         skim_size: its height and width, in pixels.
@@ -59,6 +60,7 @@ class BuildConfig:
     clip_frames: int | None = None
     clip_stride: int | None = None
     candidates: int = 30
+    crops: Literal[1, 10] = 1
     fields: tuple[str, ...] = ("logits", "features", "skim")
     skim_frames: int = 8
     skim_size: int = 32
@@ -87,6 +89,7 @@ def main() -> None:
         classifier,
         num_clips=config.candidates or None,
         fields=config.fields,
+        crops=config.crops,
         skim=SkimSpec(num_frames=config.skim_frames, resize=size, crop=size),
     )
     if config.benchmark:

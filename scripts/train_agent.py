@@ -22,9 +22,11 @@ from safetensors.torch import save_file
 
 from vidselect_agents import REFERENCES, agent_class, make_agent, tuned_settings
 from vidselect_env.envs.batched import SelectVectorEnv
+from vidselect_env.envs.frame_select import FrameSelectProblem
 from vidselect_env.envs.recorder import RolloutRecorder
 from vidselect_env.envs.render import contact_sheet
 from vidselect_env.evaluation.evaluate import evaluate
+from vidselect_env.evaluation.multicrop import SCHEMES, evaluate_crops
 from vidselect_env.evaluation.report import sweep_budgets, write_report
 from vidselect_env.evaluation.table import print_table, write_csv
 from vidselect_env.experiment import Experiment, ExperimentConfig, make_experiment
@@ -139,6 +141,12 @@ def report(folder: Path, agent: Any, env: SelectVectorEnv, experiment: Experimen
     test = experiment.test_problem(agent_class(config.agent))
     agents = {name: make_agent(name, env, seed=config.seed) for name in REFERENCES} | {config.agent: agent}
     results = [evaluate(each, test, name=name) for name, each in agents.items()]
+    if experiment.test_crops and hasattr(agent, "scores") and isinstance(test, FrameSelectProblem):
+        crops = [test.with_source(source) for source in experiment.test_crops]
+        results += [
+            evaluate_crops(agent, crops, scheme=scheme, name=f"{config.agent}, 10 crops, {scheme}-based")
+            for scheme in SCHEMES
+        ]
     sweep = sweep_budgets(agents, test)
     Image.fromarray(_picture(agent, test)).save(folder / "selection.png")
     write_csv(folder / "results.csv", results)

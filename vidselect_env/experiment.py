@@ -22,6 +22,8 @@ from vidselect_env.envs.frame_select import FrameSelectProblem
 from vidselect_env.envs.problem import SelectionProblem
 from vidselect_env.envs.sources import BankSource
 
+CENTRE_CROP = 4  # of ten
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentConfig:
@@ -41,6 +43,8 @@ class ExperimentConfig:
             by heads of other folds), keep the weights' own, or auto: fit where the numbers of classes differ.
         folds: of the training videos, for a head that is fitted.
         candidates: clips that the grid lays on each video.
+        crops: of each clip that the classifier sees: 1, the centre, or 10. With 10 agents learn on the centre,
+            and one that scores frames is also tested on all ten.
         skim_frames: frames of the cheap look at a candidate.
         skim_size: its height and width, in pixels.
         environment: VideoClipSelect-v0, VideoFrameSelect-v0, or auto: the one that the agent is made for.
@@ -71,6 +75,7 @@ class ExperimentConfig:
     head: Literal["auto", "fit", "keep"] = "auto"
     folds: int = 5
     candidates: int = 30
+    crops: Literal[1, 10] = 1
     skim_frames: int = 8
     skim_size: int = 32
     environment: Literal["auto", "VideoClipSelect-v0", "VideoFrameSelect-v0"] = "auto"
@@ -103,6 +108,7 @@ class Experiment:
     train: BankSource
     test: BankSource
     head: nn.Linear | None
+    test_crops: tuple[BankSource, ...] = ()
 
     def train_problem(self, agent_class: Any = None) -> SelectionProblem:
         """The problem to learn: the configuration's, or the one that `agent_class` is made for."""
@@ -163,6 +169,10 @@ def make_experiment(config: ExperimentConfig, *, progress: bool = True) -> Exper
         for split in (config.train_split, config.test_split)
     )
     train_bank, test_bank = (_bank(config, dataset, classifier, progress) for dataset in (train_set, test_set))
+    test_crops: list[ClipBank] = []
+    if config.crops == 10:
+        test_crops = [test_bank.crop(number) for number in range(10)]
+        train_bank, test_bank = train_bank.crop(CENTRE_CROP), test_crops[CENTRE_CROP]
     head = None
     if config.head == "fit" or (config.head == "auto" and classifier.num_classes != len(train_set.class_names)):
         tqdm.write(
@@ -171,12 +181,14 @@ def make_experiment(config: ExperimentConfig, *, progress: bool = True) -> Exper
         )
         head = bank_head(train_bank)
         train_bank, test_bank = cross_fitted(train_bank, num_folds=config.folds), with_head(test_bank, head)
+        test_crops = [with_head(crop, head) for crop in test_crops]
     return Experiment(
         config,
         classifier,
         BankSource(train_bank, device=config.torch_device),
         BankSource(test_bank, device=config.torch_device),
         head,
+        tuple(BankSource(crop, device=config.torch_device) for crop in test_crops),
     )
 
 
@@ -187,6 +199,7 @@ def _bank(config: ExperimentConfig, dataset: VideoDataset, classifier: ClipClass
         classifier,
         num_clips=config.candidates,
         skim=SkimSpec(num_frames=config.skim_frames, resize=size, crop=size),
+        crops=config.crops,
         device=config.torch_device,
         batch_size=config.clips_per_batch,
         num_workers=config.num_workers,

@@ -36,10 +36,11 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class VideoClips:
-    """One video, decoded: its clips (L, T, 3, H, W) uint8, and its skims (L, S, 3, h, w) uint8 or None."""
+    """One video, decoded: its clips (L * crops, T, 3, H, W) and skims (L, S, 3, h, w), uint8, or no skims."""
 
     video: LabelledVideo
     num_frames: int
+    num_clips: int
     clips: Tensor
     skims: Tensor | None
 
@@ -51,6 +52,7 @@ def bank_spec(
     num_clips: int | None = 30,
     fields: Sequence[str] = ("logits", "features", "skim"),
     skim: SkimSpec | None = None,
+    crops: int = 1,
 ) -> BankSpec:
     """The spec of the bank of this dataset and classifier; the clips are the classifier's own geometry."""
     geometry = classifier.geometry
@@ -67,6 +69,7 @@ def bank_spec(
         grid=ClipGrid(num_clips=num_clips, num_frames=geometry.num_frames, frame_stride=geometry.frame_stride),
         fields=tuple(fields),
         skim=(skim or SkimSpec()) if "skim" in fields else None,
+        crops=crops,
     )
 
 
@@ -143,16 +146,24 @@ def claim_folder(folder: Path, spec: BankSpec) -> None:
 
 def decode_video(video: LabelledVideo, *, spec: BankSpec) -> VideoClips:
     """Decode every candidate of a video once, at the classifier's and the skim's resolution."""
+    from torchvision.transforms.functional import ten_crop  # takes a second to import
+
     index = index_video(video.path)
     frames = spec.grid.frame_indices(index.info.num_frames)
     sizes = [FrameSize(spec.clip_resize, spec.clip_crop)]
+    if spec.crops == 10:
+        whole = sizes[0].resized(index.info.height, index.info.width)
+        sizes = [FrameSize(whole, whole)]
     if spec.skim is not None and spec.skim.frame_size != sizes[0]:
         sizes.append(spec.skim.frame_size)
     read = read_clips(video.path, frames, sizes=sizes, index=index)
     skims = None
     if spec.skim is not None:
         skims = read[-1][:, middle_frames(spec.grid.num_frames, spec.skim.num_frames)]
-    return VideoClips(video, index.info.num_frames, read[0], skims)
+    clips = read[0]
+    if spec.crops == 10:
+        clips = torch.stack(ten_crop(clips, list(spec.clip_crop)), dim=1).flatten(0, 1)
+    return VideoClips(video, index.info.num_frames, len(frames), clips, skims)
 
 
 def ordered_ahead(
@@ -222,14 +233,14 @@ class _ShardBuilder:
                     "path": video.path,
                     "labels": list(video.labels),
                     "num_frames": decoded.num_frames,
-                    "num_clips": len(decoded.clips),
+                    "num_clips": decoded.num_clips,
                 }
             )
             if decoded.skims is not None:
                 skims.append(decoded.skims)
             self._pending.append(decoded.clips)
             self._classify(at_least=self.batch_size)
-            bar.set_postfix_str(f"{self._clips_per_second(bar, len(decoded.clips)):.0f} clips/s")
+            bar.set_postfix_str(f"{self._clips_per_second(bar, decoded.num_clips):.0f} clips/s")
         self._classify(at_least=1)
         tensors = self._tensors(skims)
         info = {"spec_sha256": self.spec.sha256(), "videos": videos, "skipped": skipped}
@@ -259,6 +270,8 @@ class _ShardBuilder:
             "logits": torch.cat([logits for logits, _ in self._outputs]),
             "features": torch.cat([features for _, features in self._outputs]),
         }
+        if self.spec.crops > 1:
+            whole = {name: value.unflatten(0, (-1, self.spec.crops)) for name, value in whole.items()}
         if skims:
             whole["skim"] = torch.cat(skims)
         return {name: whole[name].contiguous() for name in self.spec.fields}

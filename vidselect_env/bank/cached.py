@@ -22,13 +22,14 @@ def cached_bank(
     *,
     num_clips: int | None = 30,
     skim: SkimSpec | None = None,
+    crops: int = 1,
     device: str = "cpu",
     batch_size: int = 64,
     num_workers: int = 2,
     progress: bool = True,
 ) -> ClipBank:
     """The bank of a dataset and classifier with all fields, from the cache folder; built if it is not there."""
-    wanted = bank_spec(dataset, classifier, num_clips=num_clips, skim=skim)
+    wanted = bank_spec(dataset, classifier, num_clips=num_clips, skim=skim, crops=crops)
     return build_bank(
         cache_dir() / "banks" / wanted.sha256()[:16],
         dataset,

@@ -155,6 +155,20 @@ class ClipBank:
             raise BankError(f"the bank has no field {name!r}: it has {', '.join(self.fields)}")
         return self.fields[name]
 
+    def crop(self, number: int) -> ClipBank:
+        """The bank of one of the crops of a bank of ten: 0 to 3 the corners, 4 the centre, 5 to 9 mirrored.
+
+        Raises:
+            BankError: there is no such crop.
+        """
+        if self.spec.crops == 1 or not 0 <= number < self.spec.crops:
+            raise BankError(f"crop ({number}) is not one of this bank's, which has {self.spec.crops} a clip")
+        fields = {
+            name: rows if name == "skim" else Rows([rows.joined()[:, number].contiguous()])
+            for name, rows in self.fields.items()
+        }
+        return dataclasses.replace(self, fields=fields, spec=dataclasses.replace(self.spec, crops=1))
+
     def with_logits(self, logits: Tensor) -> ClipBank:
         """The same bank with other logits (R, C) for its classes, of another head on the same features."""
         return dataclasses.replace(self, fields={**self.fields, "logits": Rows([logits])})

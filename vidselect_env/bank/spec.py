@@ -48,6 +48,8 @@ class BankSpec:
     weights_sha256: hash of the classifier's parameters.
     fields: of `FIELDS`, what is stored for every candidate.
     classifier_gmacs: multiply-adds of one clip.
+    crops: of each clip that the classifier saw: 1, the centre; or 10, the four corners, the centre, and all five
+        mirrored. With 10, `logits` and `features` have a second dimension of them.
     """
 
     dataset: str
@@ -62,12 +64,15 @@ class BankSpec:
     grid: ClipGrid
     fields: tuple[str, ...]
     skim: SkimSpec | None
+    crops: int = 1
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
         unknown = set(self.fields) - set(FIELDS)
         if unknown or not self.fields:
             raise ValueError(f"fields {self.fields} must be some of {FIELDS}")
+        if self.crops not in (1, 10):
+            raise ValueError(f"crops ({self.crops}) must be 1 or 10")
         if ("skim" in self.fields) != (self.skim is not None):
             raise ValueError(f"fields {self.fields} and skim ({self.skim}) must agree")
 

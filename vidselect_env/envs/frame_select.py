@@ -81,8 +81,15 @@ class FrameSelectProblem(SelectionProblem):
 
     def with_kept(self, num_kept: int) -> FrameSelectProblem:
         """The same problem with another m."""
+        return self._changed(self.source, num_kept)
+
+    def with_source(self, source: Source) -> FrameSelectProblem:
+        """The same problem on other answers of the classifier."""
+        return self._changed(source, self.num_kept)
+
+    def _changed(self, source: Source, num_kept: int) -> FrameSelectProblem:
         return FrameSelectProblem(
-            self.source,
+            source,
             num_frames=self.num_frames,
             num_kept=num_kept,
             observation=self.observation,

@@ -59,6 +59,10 @@ class BankSource:
     knows_all = True
 
     def __init__(self, bank: ClipBank, *, device: str | torch.device = "cpu") -> None:
+        if bank.spec.crops > 1:
+            raise BankError(
+                f"the bank has {bank.spec.crops} crops a clip: take one of them, bank.crop(4) is the centre"
+            )
         outputs = bank.field("logits").shape[1]
         if outputs != bank.num_classes:
             raise BankError(
@@ -125,6 +129,8 @@ class LiveSource:
     ) -> None:
         if spec.grid.num_clips is None:
             raise ValueError("a live source needs a grid with a fixed num_clips, not num_clips=None")
+        if spec.crops > 1:
+            raise ValueError(f"a live source sees the centre crop only, not {spec.crops} crops")
         self.spec = spec
         self.device = torch.device(device)
         self.classifier = classifier.to(self.device)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vidselect_env.envs.problem import SelectionProblem
+from vidselect_env.envs.sources import Source
 from vidselect_env.evaluation.metrics import mean_average_precision, top_k_accuracy
 
 
@@ -64,26 +65,39 @@ def evaluate(agent: Any, problem: SelectionProblem, *, name: str, batch_size: in
         offered = problem.candidates(contexts)
         classified += count_distinct(offered, selection)
         candidates += count_distinct(offered, torch.ones_like(selection))
-    fused = (fused / weights.clamp(min=1e-9)).cpu()
-    targets = problem.source.targets.cpu()
+    fused = fused / weights.clamp(min=1e-9)
 
     observes = getattr(agent, "observes", True)
     # Features and predictions are the classifier's own: whoever looks at them has run it on every candidate.
     clips = candidates if observes and problem.observation != "skim" else classified
-    clip_gmacs = problem.source.spec.classifier_gmacs
     scorer_gmacs = agent.scorer_gmacs(problem) if hasattr(agent, "scorer_gmacs") else 0.0
-    scorer_gmacs *= problem.num_contexts / num_videos
-    classifier_gmacs = clips / num_videos * clip_gmacs
+    return result_of(
+        name,
+        fused,
+        problem.source,
+        clips_per_video=clips / num_videos,
+        dense_clips=candidates / num_videos,
+        scorer_gmacs=scorer_gmacs * problem.num_contexts / num_videos,
+    )
+
+
+def result_of(
+    name: str, fused: Tensor, source: Source, *, clips_per_video: float, dense_clips: float, scorer_gmacs: float
+) -> Result:
+    """The row of fused predictions (V, C), with what they cost beside classifying `dense_clips` a video."""
+    fused, targets = fused.cpu(), source.targets.cpu()
+    clip_gmacs = source.spec.classifier_gmacs
+    classifier_gmacs = clips_per_video * clip_gmacs
     return Result(
         selector=name,
-        num_videos=num_videos,
+        num_videos=len(targets),
         top1=top_k_accuracy(fused, targets, k=1),
         top5=top_k_accuracy(fused, targets, k=5) if targets.shape[1] > 5 else float("nan"),
         mean_average_precision=mean_average_precision(fused, targets),
-        clips_per_video=clips / num_videos,
+        clips_per_video=clips_per_video,
         scorer_gmacs=scorer_gmacs,
         classifier_gmacs=classifier_gmacs,
-        relative_cost=(scorer_gmacs + classifier_gmacs) / (candidates / num_videos * clip_gmacs),
+        relative_cost=(scorer_gmacs + classifier_gmacs) / (dense_clips * clip_gmacs),
     )
 
 

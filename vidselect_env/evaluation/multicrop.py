@@ -1,0 +1,59 @@
+"""Selecting among frames that were each classified in ten crops (AS, Table 3).
+
+Shapes: B videos, X crops, T frames, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vidselect_env.envs.frame_select import FrameSelectProblem
+from vidselect_env.evaluation.evaluate import Result, result_of
+
+
+def frame_selection(scores: Tensor, num_kept: int) -> Tensor:
+    """The m frames of largest mean score over crops, in all crops: (B, X, T) -> (B, X, T) bool."""
+    best = scores.mean(1).topk(num_kept, dim=-1).indices
+    kept = torch.zeros_like(scores[:, 0], dtype=torch.bool).scatter_(-1, best, True)
+    return kept[:, None].expand_as(scores)
+
+
+def region_selection(scores: Tensor, num_kept: int) -> Tensor:
+    """In each crop its own m frames of largest score: (B, X, T) -> (B, X, T) bool."""
+    best = scores.topk(num_kept, dim=-1).indices
+    return torch.zeros_like(scores, dtype=torch.bool).scatter_(-1, best, True)
+
+
+SCHEMES = {"frame": frame_selection, "region": region_selection}
+
+
+def fuse_crops(probabilities: Tensor, selection: Tensor) -> Tensor:
+    """Mean prediction over the selected crops of frames: (B, X, T, C) and (B, X, T) bool -> (B, C)."""
+    weights = selection.to(probabilities.dtype)
+    return torch.einsum("bxt,bxtc->bc", weights, probabilities) / weights.sum((1, 2))[:, None]
+
+
+def evaluate_crops(agent: Any, crops: Sequence[FrameSelectProblem], *, scheme: str, name: str) -> Result:
+    """Let `agent` score the frames of each crop by themselves, and select by `frame` or `region`.
+
+    Args:
+        agent: has `scores(problem, contexts) -> (B, T)`.
+        crops: the same problem on each crop.
+    """
+    contexts = torch.arange(crops[0].num_contexts, device=crops[0].source.device)
+    # Scores are compared across crops as probabilities, which the paper averages.
+    scores = torch.stack([agent.scores(crop, contexts).sigmoid() for crop in crops], dim=1)
+    probabilities = torch.stack([crop.probabilities(contexts) for crop in crops], dim=1)
+    fused = fuse_crops(probabilities, SCHEMES[scheme](scores, crops[0].num_kept))
+    return result_of(
+        name,
+        fused,
+        crops[0].source,
+        clips_per_video=len(crops) * crops[0].num_frames,
+        dense_clips=crops[0].num_frames,
+        scorer_gmacs=len(crops) * agent.scorer_gmacs(crops[0]),
+    )
