@@ -94,7 +94,7 @@ def result_of(
         top1=top_k_accuracy(fused, targets, k=1),
         top5=top_k_accuracy(fused, targets, k=5) if targets.shape[1] > 5 else float("nan"),
         mean_average_precision=mean_average_precision(fused, targets),
-        clips_per_video=clips_per_video,
+        clips_per_video=float(clips_per_video),
         scorer_gmacs=scorer_gmacs,
         classifier_gmacs=classifier_gmacs,
         relative_cost=(scorer_gmacs + classifier_gmacs) / (dense_clips * clip_gmacs),
