@@ -9,6 +9,7 @@ on after a kill. An agent that fails costs its row, and is named under the table
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import time
 import traceback
@@ -27,8 +28,8 @@ from vidselect_env.envs.recorder import RolloutRecorder
 from vidselect_env.evaluation.evaluate import Result, evaluate
 from vidselect_env.evaluation.metrics import mean_and_interval
 from vidselect_env.evaluation.table import Column, grouped, markdown_table, print_table
-from vidselect_env.experiment import Experiment, ExperimentConfig, make_experiment
-from vidselect_env.run import run_logger, write_config
+from vidselect_env.experiment import Experiment, ExperimentConfig, make_experiment, steps_of
+from vidselect_env.run import AGENT, read_config, run_logger, write_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ class BenchmarkConfig(ExperimentConfig):
         agents: built-in names, entry points', or package.module:Class; a setting is added as in
             dsn,gradient=all_arms,samples_per_context=1.
         seeds: how many, from 0.
-        total_timesteps: of training, in sub-environments' steps.
+        total_timesteps: videos seen in training.
         num_envs: sub-environments stepped together.
         out: the folder of results.
     """
@@ -71,7 +72,7 @@ TRAINING_COLUMNS = (
 def main() -> None:
     config = tyro.cli(BenchmarkConfig, description=__doc__)
     config.out.mkdir(parents=True, exist_ok=True)
-    write_config(config.out, benchmark=config)
+    claim(config)
     experiment = make_experiment(config)
     failures: dict[str, str] = {}
     for seed in range(config.seeds):
@@ -86,6 +87,23 @@ def main() -> None:
     report(config, failures)
 
 
+def claim(config: BenchmarkConfig) -> None:
+    """Write the configuration into an empty folder of results, or check that its is the same problem.
+
+    Raises:
+        SystemExit: the folder holds results of something else; the message says what differs.
+    """
+    free = {"agents", "seeds", "out", "device", "num_workers", "clips_per_batch"}
+    wanted = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    if (config.out / "config.json").exists():
+        found = read_config(config.out)["benchmark"]
+        differing = [key for key in wanted if key not in free and wanted[key] != found.get(key)]
+        if differing:
+            changes = ", ".join(f"{key} {found.get(key)!r}, not {wanted[key]!r}" for key in differing)
+            raise SystemExit(f"{str(config.out)!r} holds results with {changes}: choose another --out")
+    write_config(config.out, benchmark=config)
+
+
 def one(config: BenchmarkConfig, experiment: Experiment, agent: str, seed: int) -> None:
     """Train and evaluate one agent with one seed, unless its result is there already."""
     folder = config.out / f"{agent.replace(':', '.')}-{seed}"
@@ -95,16 +113,19 @@ def one(config: BenchmarkConfig, experiment: Experiment, agent: str, seed: int) 
     name, settings = parse_agent(agent)
     cls = agent_class(name)
     env = SelectVectorEnv(experiment.train_problem(cls), num_envs=config.num_envs)
-    env.recorder = RolloutRecorder(run_logger(folder))
+    logger = run_logger(folder)
+    env.recorder = RolloutRecorder(logger)
     learner = make_agent(name, env, seed=seed, device=config.torch_device, **settings)
     timing = {}
     if name not in REFERENCES:
         started_s = time.perf_counter()
-        learner.learn(config.total_timesteps, progress_bar=True)
+        learner.learn(steps_of(env.problem, config.total_timesteps), progress_bar=True)
         train_seconds = time.perf_counter() - started_s
         timing = {"train_seconds": train_seconds, "steps_per_second": env.recorder.num_steps / train_seconds}
         env.recorder.dump()
-        learner.save(folder / getattr(cls, "file_name", "agent.safetensors"))
+        if hasattr(learner, "save"):
+            learner.save(folder / getattr(cls, "file_name", AGENT))
+    logger.close()
     result = evaluate(learner, experiment.test_problem(cls), name=agent)
     (folder / "result.part").write_text(json.dumps(vars(result) | timing))
     (folder / "result.part").rename(folder / "result.json")

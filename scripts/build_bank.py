@@ -3,7 +3,7 @@
     python scripts/build_bank.py --dataset folder:VIDEOS --split train --classifier r3d_18 \
         --weights kinetics400 --out banks/train
     python scripts/build_bank.py --show banks/train
-    python scripts/build_bank.py --benchmark --classifier r3d_18 --clip-frames 8 --num-videos 8
+    python scripts/build_bank.py --benchmark --classifier r3d_18 --weights none --clip-frames 8 --num-videos 6
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rich.console import Console
 
 from vidselect_classifiers import ClipClassifier, make_classifier
 from vidselect_env.bank import BankSpec, SkimSpec, bank_spec, build_bank, open_bank
-from vidselect_env.bank.build import decode_video
+from vidselect_env.bank.decode import decode_video
 from vidselect_env.datasets import VideoDataset, load_dataset
 
 _CONSOLE = Console(highlight=False, soft_wrap=True)
@@ -36,7 +36,7 @@ class BuildConfig:
         split: train, test, or what the dataset has.
         num_videos: synthetic training videos, or at most so many of a real split.
         classifier: a name of vidselect_classifiers.
-        weights: a path, or a published name; nothing for an untrained network.
+        weights: a path, or a published name; none for an untrained network (for timings).
         clip_frames: frames the classifier takes at once, where not its own number.
         clip_stride: frames from one of these to the next, where not its own.
         candidates: clips laid evenly on each video; 0 lays them end to end, as many as fit.
@@ -56,7 +56,7 @@ class BuildConfig:
     split: str = "train"
     num_videos: int | None = None
     classifier: str = "tiny_r3d"
-    weights: str | None = None
+    weights: str = "default"
     clip_frames: int | None = None
     clip_stride: int | None = None
     candidates: int = 30
@@ -82,7 +82,9 @@ def main() -> None:
     dataset = load_dataset(config.dataset, split=config.split, num_videos=config.num_videos)
     geometry: dict[str, Any] = {"num_frames": config.clip_frames, "frame_stride": config.clip_stride}
     geometry = {name: value for name, value in geometry.items() if value is not None}
-    classifier = make_classifier(config.classifier, weights=config.weights, **geometry)
+    classifier = make_classifier(
+        config.classifier, weights=None if config.weights == "none" else config.weights, **geometry
+    )
     size = (config.skim_size, config.skim_size)
     spec = bank_spec(
         dataset,

@@ -13,16 +13,16 @@ import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
-from safetensors.torch import load_file
 
 from vidselect_agents import agent_class
 from vidselect_classifiers import ClipClassifier
 from vidselect_env.bank import ClipBank, SkimSpec
+from vidselect_env.bank.head import load_head
 from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.sources import BankSource
 from vidselect_env.experiment import ExperimentConfig, experiment_classifier, make_problem
 from vidselect_env.recognition import Recognition, recognise
-from vidselect_env.run import read_config
+from vidselect_env.run import HEAD, read_config
 from vidselect_env.video.clips import ClipGrid
 from vidselect_env.video.errors import VideoError
 
@@ -44,12 +44,17 @@ class RecogniseConfig:
 
 def main() -> None:
     config = tyro.cli(RecogniseConfig, description=__doc__)
-    saved = read_config(config.run)["experiment"]
+    run = read_config(config.run)
+    if "class_names" not in run:
+        raise SystemExit(f"{config.run} is no run of training an agent: it does not name its classes")
+    saved, class_names = run["experiment"], tuple(run["class_names"])
     known = ExperimentConfig.__dataclass_fields__
     experiment_config = ExperimentConfig(**{name: value for name, value in saved.items() if name in known})
-    class_names = tuple(read_config(config.run)["class_names"])
     classifier = with_saved_head(experiment_classifier(experiment_config), config.run, class_names)
     cls = agent_class(saved["agent"])
+    environment = getattr(cls, "environment", "VideoClipSelect-v0")
+    if saved["observation"] not in ("auto", "skim") or "VideoFrameSelect-v0" in (environment, saved["environment"]):
+        raise SystemExit(f"the agent of {config.run} does not choose clips from skims: it needs the classifier first")
     size = (experiment_config.skim_size, experiment_config.skim_size)
     # The agent asks its environment for shapes alone: one video of nothing has them.
     nothing = ClipBank.from_tensors(
@@ -58,8 +63,6 @@ def main() -> None:
         skim=torch.zeros((1, experiment_config.candidates, experiment_config.skim_frames, 3, *size), dtype=torch.uint8),
     )
     problem = make_problem(experiment_config, BankSource(nothing), cls, experiment_config.sections)
-    if problem.observation != "skim":
-        raise SystemExit(f"the agent of {config.run} looks at {problem.observation}: it does not choose from skims")
     shape = problem.observation_space.shape or ()
     agent = cls.load(config.run / cls.file_name, SelectVectorEnv(problem, num_envs=1))
     geometry = classifier.geometry
@@ -84,13 +87,9 @@ def main() -> None:
 
 def with_saved_head(classifier: ClipClassifier, run: Path, class_names: tuple[str, ...]) -> ClipClassifier:
     """The classifier with the head that the run fitted, if it fitted one."""
-    file = run / "head.safetensors"
+    file = run / HEAD
     if file.exists():
-        head = load_file(file)
-        classifier.replace_head(len(class_names), class_names)
-        classifier.head.weight.data.copy_(head["weight"].view_as(classifier.head.weight))
-        assert classifier.head.bias is not None
-        classifier.head.bias.data.copy_(head["bias"])
+        classifier.put_head(load_head(file), class_names)
     return classifier.eval()
 
 

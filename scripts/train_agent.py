@@ -18,19 +18,19 @@ import torch
 import tyro
 from PIL import Image
 from rich.console import Console
-from safetensors.torch import save_file
 
 from vidselect_agents import REFERENCES, agent_class, make_agent, tuned_settings
+from vidselect_env.bank.head import load_head, save_head
 from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.frame_select import FrameSelectProblem
 from vidselect_env.envs.recorder import RolloutRecorder
 from vidselect_env.envs.render import contact_sheet
-from vidselect_env.evaluation.evaluate import evaluate
+from vidselect_env.evaluation.evaluate import evaluate, selection_of
 from vidselect_env.evaluation.multicrop import SCHEMES, evaluate_crops
 from vidselect_env.evaluation.report import sweep_budgets, write_report
 from vidselect_env.evaluation.table import print_table, write_csv
-from vidselect_env.experiment import Experiment, ExperimentConfig, make_experiment
-from vidselect_env.run import AGENT, new_run_folder, read_config, run_logger, write_config
+from vidselect_env.experiment import Experiment, ExperimentConfig, make_experiment, steps_of
+from vidselect_env.run import AGENT, HEAD, new_run_folder, read_config, run_logger, write_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,8 @@ class TrainConfig(ExperimentConfig):
 
     Args:
         agent: a built-in name, an entry point's, or package.module:Class.
-        total_timesteps: steps of sub-environments, one video each.
+        total_timesteps: videos seen in training, a step of a sub-environment each (of one whose episodes are
+            sections, M steps each).
         num_envs: sub-environments stepped together, and the batch of a gradient step.
         evaluate_every: evaluate on the test split after so many steps (0: only at the end).
         seed: of the agent and its environment.
@@ -106,12 +107,17 @@ def train(config: TrainConfig, settings: Any) -> Path:
     if hasattr(agent, "set_logger"):
         agent.set_logger(logger)
     started_s = time.perf_counter()
-    agent.learn(config.total_timesteps, callback=_Evaluations(config, experiment, logger), progress_bar=True)
+    agent.learn(
+        steps_of(env.problem, config.total_timesteps),
+        callback=_Evaluations(config, experiment, logger),
+        progress_bar=True,
+    )
     env.recorder.dump()
     train_seconds = time.perf_counter() - started_s
-    agent.save(folder / getattr(agent, "file_name", AGENT))
+    if hasattr(agent, "save"):
+        agent.save(folder / getattr(agent, "file_name", AGENT))
     if experiment.head is not None:
-        save_file(dict(experiment.head.state_dict()), folder / "head.safetensors")
+        save_head(experiment.head, folder / HEAD)
     report(folder, agent, env, experiment, facts={"training": f"{train_seconds:.0f} s", "seed": config.seed})
     logger.close()
     return folder
@@ -124,8 +130,11 @@ def evaluate_run(config: EvalConfig) -> Path:
     changes = {"test_sections": config.sections, "dataset": config.dataset, "test_split": config.test_split}
     saved |= {name: value for name, value in changes.items() if value is not None}
     experiment_config = TrainConfig(**saved)
-    experiment = make_experiment(experiment_config)
     cls = agent_class(experiment_config.agent)
+    if not hasattr(cls, "load"):
+        raise SystemExit(f"agent {experiment_config.agent!r} has no load(path, env): it cannot be evaluated later")
+    head = load_head(config.eval / HEAD) if (config.eval / HEAD).exists() else None
+    experiment = make_experiment(experiment_config, head=head)
     env = SelectVectorEnv(experiment.train_problem(cls), num_envs=experiment_config.num_envs)
     agent = cls.load(config.eval / getattr(cls, "file_name", AGENT), env, device=experiment_config.torch_device)
     folder = new_run_folder(config.runs, f"eval-{config.eval.name}")
@@ -141,14 +150,16 @@ def report(folder: Path, agent: Any, env: SelectVectorEnv, experiment: Experimen
     test = experiment.test_problem(agent_class(config.agent))
     agents = {name: make_agent(name, env, seed=config.seed) for name in REFERENCES} | {config.agent: agent}
     results = [evaluate(each, test, name=name) for name, each in agents.items()]
-    if experiment.test_crops and hasattr(agent, "scores") and isinstance(test, FrameSelectProblem):
+    if experiment.test_crops and hasattr(agent, "frame_scores") and isinstance(test, FrameSelectProblem):
         crops = [test.with_source(source) for source in experiment.test_crops]
         results += [
             evaluate_crops(agent, crops, scheme=scheme, name=f"{config.agent}, 10 crops, {scheme}-based")
             for scheme in SCHEMES
         ]
     sweep = sweep_budgets(agents, test)
-    Image.fromarray(_picture(agent, test)).save(folder / "selection.png")
+    context = torch.zeros(1, dtype=torch.int64, device=test.source.device)
+    picture = contact_sheet(test, context, selection_of(agent, test, context))
+    Image.fromarray(picture).save(folder / "selection.png")
     write_csv(folder / "results.csv", results)
     write_csv(folder / "sweep.csv", [result for at in sweep.values() for result in at])
     facts = {
@@ -161,13 +172,6 @@ def report(folder: Path, agent: Any, env: SelectVectorEnv, experiment: Experimen
     path = write_report(folder, results, sweep, title=title, facts=facts, picture=True)
     print_table(results, title=title)
     Console().print(f"report: {path}", highlight=False, soft_wrap=True)
-
-
-def _picture(agent: Any, problem: Any) -> Any:
-    context = torch.zeros(1, dtype=torch.int64, device=problem.source.device)
-    if not hasattr(agent, "act"):
-        return contact_sheet(problem, context, None)
-    return contact_sheet(problem, context, agent.act(problem.observe(context), deterministic=True))
 
 
 class _Evaluations:

@@ -132,10 +132,7 @@ def fit_head_only(
         for dataset in (train_set, test_set)
     ]
     head = bank_head(banks[0], l2=config.l2)
-    classifier.cpu().replace_head(len(train_set.class_names), train_set.class_names)
-    classifier.head.weight.data.copy_(head.weight.view_as(classifier.head.weight))
-    assert classifier.head.bias is not None
-    classifier.head.bias.data.copy_(head.bias)
+    classifier.cpu().put_head(head, train_set.class_names)
     save_weights(classifier, folder / "weights.safetensors")
     tested = with_head(banks[1], head)
     best = tested.field("logits").joined().argmax(-1, keepdim=True)

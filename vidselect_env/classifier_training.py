@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from vidselect_classifiers import ClipClassifier, ClipGeometry, save_weights
-from vidselect_env.bank.build import ordered_ahead
+from vidselect_env.bank.decode import ordered_ahead
 from vidselect_env.datasets import LabelledVideo, VideoDataset
 from vidselect_env.datasets.base import targets_of
 from vidselect_env.video.clips import ClipGrid
@@ -262,7 +262,7 @@ def _resume(
     file = folder / "checkpoint.pt"
     if not file.exists():
         return 0
-    saved = torch.load(file, weights_only=True)
+    saved = torch.load(file, weights_only=True, map_location="cpu")
     classifier.load_state_dict(saved["classifier"])
     optimizer_state, schedule_state, generator_state = saved["state"]
     optimizer.load_state_dict(optimizer_state)

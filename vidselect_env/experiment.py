@@ -40,7 +40,7 @@ class ExperimentConfig:
         clip_frames: frames the classifier takes at once, where not its own number.
         clip_stride: frames from one of these to the next, where not its own.
         head: fit a linear head on the training split's features (the training videos themselves are judged
-            by heads of other folds), keep the weights' own, or auto: fit where the numbers of classes differ.
+            by heads of other folds), keep the weights' own, or auto: fit where the classes are not the same.
         folds: of the training videos, for a head that is fitted.
         candidates: clips that the grid lays on each video.
         crops: of each clip that the classifier sees: 1, the centre, or 10. With 10 agents learn on the centre,
@@ -144,6 +144,11 @@ def make_problem(config: ExperimentConfig, source: BankSource, agent_class: Any,
     )
 
 
+def steps_of(problem: SelectionProblem, num_videos: int) -> int:
+    """Steps of sub-environments in which so many videos are seen."""
+    return num_videos * problem.num_contexts // len(problem.source.video_paths)
+
+
 def experiment_classifier(config: ExperimentConfig) -> ClipClassifier:
     """The classifier that a configuration names, with its weights."""
     geometry: dict[str, Any] = {"num_frames": config.clip_frames, "frame_stride": config.clip_stride}
@@ -151,8 +156,18 @@ def experiment_classifier(config: ExperimentConfig) -> ClipClassifier:
     return make_classifier(config.classifier, weights=config.weights, **geometry)
 
 
-def make_experiment(config: ExperimentConfig, *, progress: bool = True) -> Experiment:
+def needs_head(config: ExperimentConfig, classifier: ClipClassifier, class_names: tuple[str, ...]) -> bool:
+    """Whether a head has to be fitted: always, never, or where the weights' classes are not the dataset's."""
+    if config.head != "auto":
+        return config.head == "fit"
+    return classifier.num_classes != len(class_names) or classifier.class_names not in (None, class_names)
+
+
+def make_experiment(config: ExperimentConfig, *, head: nn.Linear | None = None, progress: bool = True) -> Experiment:
     """Load or build everything that `config` names.
+
+    Args:
+        head: of an earlier experiment, to be used as it is.
 
     Raises:
         ValueError: a name, split, size or label that does not fit; the message says which.
@@ -173,15 +188,17 @@ def make_experiment(config: ExperimentConfig, *, progress: bool = True) -> Exper
     if config.crops == 10:
         test_crops = [test_bank.crop(number) for number in range(10)]
         train_bank, test_bank = train_bank.crop(CENTRE_CROP), test_crops[CENTRE_CROP]
-    head = None
-    if config.head == "fit" or (config.head == "auto" and classifier.num_classes != len(train_set.class_names)):
+    if head is not None:
+        train_bank = with_head(train_bank, head)
+    elif needs_head(config, classifier, train_set.class_names):
         tqdm.write(
             f"fitting a linear head on {len(train_set)} training videos: the weights know "
-            f"{classifier.num_classes} classes, the dataset has {len(train_set.class_names)}"
+            f"{classifier.num_classes} classes, which are not the dataset's {len(train_set.class_names)}"
         )
         head = bank_head(train_bank)
-        train_bank, test_bank = cross_fitted(train_bank, num_folds=config.folds), with_head(test_bank, head)
-        test_crops = [with_head(crop, head) for crop in test_crops]
+        train_bank = cross_fitted(train_bank, num_folds=config.folds)
+    if head is not None:
+        test_bank, test_crops = with_head(test_bank, head), [with_head(crop, head) for crop in test_crops]
     return Experiment(
         config,
         classifier,

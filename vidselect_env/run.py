@@ -13,7 +13,7 @@ from typing import Any
 
 from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
 
-CONFIG, AGENT = "config.json", "agent.safetensors"
+CONFIG, AGENT, HEAD = "config.json", "agent.safetensors", "head.safetensors"
 _PACKAGES = ("vidselect-env", "torch", "torchvision", "gymnasium", "stable-baselines3", "av", "numpy")
 
 
@@ -54,7 +54,11 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def run_logger(folder: Path) -> Logger:
-    """Writes `metrics.csv` and TensorBoard events into a run folder."""
+    """Writes `metrics.csv` and TensorBoard events into a run folder; an earlier `metrics.csv` is numbered."""
+    metrics = folder / "metrics.csv"
+    if metrics.exists():  # of a run that is resumed
+        earlier = len(list(folder.glob("metrics-*.csv"))) + 1
+        metrics.rename(folder / f"metrics-{earlier}.csv")
     return Logger(str(folder), [CSVOutputFormat(str(folder / "metrics.csv")), TensorBoardOutputFormat(str(folder))])
 
 

@@ -71,14 +71,14 @@ class AttentionAwareSampling(PolicyGradientAgent):
         return self.config.beta * sampling_loss(selection.probabilities, share)
 
     @torch.no_grad()
-    def scores(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
+    def frame_scores(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
         """Importance of each candidate, (B, T): its probability of being kept, before the sigmoid."""
         self.scorer.eval()
         return self.scorer(problem.observe(contexts).to(self.device)).to(contexts.device)
 
     def select(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
         """The m most probable candidates, m being the tested problem's."""
-        return problem.selection(contexts, problem.choose(self.scores(problem, contexts)))
+        return problem.selection(contexts, problem.choose(self.frame_scores(problem, contexts)))
 
     def scorer_gmacs(self, problem: SelectionProblem) -> float:
         assert isinstance(problem, FrameSelectProblem)

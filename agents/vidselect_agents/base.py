@@ -134,8 +134,8 @@ class ObservingAgent(Agent):
         observations = torch.as_tensor(observation, device=self.device)
         is_single = observations.ndim == len(space.shape or ())
         actions = self.act(observations[None] if is_single else observations, deterministic=deterministic)
-        action_shape = self.env.single_action_space.shape or ()
-        actions = actions.reshape(len(actions), *action_shape)
+        if not self.env.single_action_space.shape:  # Discrete: one choice is a number, not a list of one
+            actions = actions.view(len(actions))
         actions = actions[0] if is_single else actions
         return (actions.cpu().numpy() if isinstance(observation, np.ndarray) else actions), state
 

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from vidselect_agents.selection import OnePerSection, Selection
 
+BASELINES = ("none", "greedy", "moving_average", "leave_one_out")
+
 
 class MovingAverage:
     """A running mean of rewards for each context (AS, section "Training with Policy Gradient").
@@ -32,8 +34,10 @@ class MovingAverage:
         return self.means[contexts.cpu()].to(contexts.device)
 
     def update(self, contexts: Tensor, rewards: Tensor) -> None:
-        """Take in rewards (S, B, G) of contexts (B,)."""
-        contexts, rewards = contexts.cpu(), rewards.mean(0).cpu()
+        """Take in rewards (S, B, G) of contexts (B,); a context that is there several times, once with its mean."""
+        contexts, places, visits = contexts.cpu().unique(return_inverse=True, return_counts=True)
+        sums = torch.zeros(len(contexts), rewards.shape[-1]).index_add_(0, places, rewards.mean(0).cpu())
+        rewards = sums / visits[:, None]
         weight = torch.where(self.seen[contexts], self.momentum, 0.0)[:, None]
         self.means[contexts] = weight * self.means[contexts] + (1 - weight) * rewards
         self.seen[contexts] = True
@@ -110,5 +114,5 @@ def sampled_loss(
         value = moving_average.of(contexts)
         moving_average.update(contexts, rewards)
     else:
-        raise ValueError(f"unknown baseline {baseline!r}: it is none, greedy, moving_average or leave_one_out")
+        raise ValueError(f"unknown baseline {baseline!r}: it is one of {', '.join(BASELINES)}")
     return reinforce_loss(selection.log_prob(actions), rewards, value)

@@ -92,6 +92,5 @@ class MaxResponse(ObservingAgent):
 
     def _logits(self, observations: Tensor) -> Tensor:
         """Class logits of every candidate, (B, K, C)."""
-        shape = self.env.problem.source.observation_shape(self.env.problem.observation)
-        logits = self.network(observations.reshape(-1, *shape))
+        logits = self.network(observations.flatten(0, 1))
         return logits.view(len(observations), -1, logits.shape[-1])

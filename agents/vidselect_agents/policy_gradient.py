@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vidselect_agents.base import Agent, Callback, ObservingAgent, progress
-from vidselect_agents.gradients import MovingAverage, all_arms_loss, sampled_loss
+from vidselect_agents.gradients import BASELINES, MovingAverage, all_arms_loss, sampled_loss
 from vidselect_agents.selection import OnePerSection, Selection
 from vidselect_env.envs.batched import SelectVectorEnv
 
@@ -45,7 +45,11 @@ class PolicyGradientConfig:
     max_gradient_norm: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, known in (("gradient", ("reinforce", "all_arms")), ("decay", tuple(_DECAYS))):
+        for name, known in (
+            ("gradient", ("reinforce", "all_arms")),
+            ("baseline", BASELINES),
+            ("decay", tuple(_DECAYS)),
+        ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} ({getattr(self, name)!r}) must be one of {', '.join(known)}")
         if self.samples_per_context < 1:
@@ -103,7 +107,7 @@ class PolicyGradientAgent(ObservingAgent):
         )
         updates = -(-total_timesteps // self.env.num_envs)
         decay = _DECAYS[self.config.decay]
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda update: decay(update / updates))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda update: decay(update / max(updates, 1)))
         observations, _ = self.env.reset(seed=self.seed)
         with progress(total_timesteps, label=self.name, shown=progress_bar) as bar:
             for _ in range(updates):
@@ -121,7 +125,8 @@ class PolicyGradientAgent(ObservingAgent):
                 for name, value in (("loss", loss), ("entropy", entropy), ("gradient_norm", norm)):
                     self.logger.record_mean(f"train/{name}", value.item())
                 propensities = selection.log_prob(actions[:1])[0].detach().exp()
-                observations, *_ = self.env.step(actions[0].to(self.env.device), propensities=propensities)
+                taken = actions[0].view(self.env.action_space.shape or (-1,)).to(self.env.device)
+                observations, *_ = self.env.step(taken, propensities=propensities)
                 self.num_timesteps += self.env.num_envs
                 bar.update(self.env.num_envs)
                 if callback is not None and not callback(self):
@@ -141,6 +146,6 @@ class PolicyGradientAgent(ObservingAgent):
             actions,
             lambda tried: self.env.decision_rewards(tried.to(self.env.device)).to(self.device),
             baseline=self.config.baseline,
-            contexts=self.env.contexts,
+            contexts=self.env.contexts.to(self.device),
             moving_average=self._moving_average,
         )

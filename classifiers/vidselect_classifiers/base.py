@@ -165,6 +165,14 @@ class ClipClassifier(nn.Module):
         self.network.set_submodule(self.head_name, new.to(old.weight))
         self.set_class_names(class_names)
 
+    def put_head(self, head: nn.Linear, class_names: Sequence[str]) -> None:
+        """Put a fitted linear layer, (B, D) -> (B, C), in the place of the head."""
+        self.replace_head(head.out_features, class_names)
+        assert self.head.bias is not None
+        with torch.no_grad():
+            self.head.weight.copy_(head.weight.view_as(self.head.weight))
+            self.head.bias.copy_(head.bias)
+
     def gmacs_per_clip(self) -> float:
         """Multiply-adds of one clip, in units of 1e9 (the papers call them FLOPs)."""
         return gmacs(self, (1, *self.input_shape), dtype=torch.uint8)

@@ -129,6 +129,12 @@ def test_moving_average_by_hand():
     assert average.of(torch.tensor([2])).item() == pytest.approx(0.9 * 2 + 0.1 * 12)
 
 
+def test_repeated_visits_of_a_context_count_with_their_mean():
+    average = MovingAverage(2, 1)
+    average.update(torch.tensor([1, 0, 1]), torch.tensor([[[1.0], [5.0], [0.0]]]))
+    assert average.of(torch.tensor([0, 1])).flatten().tolist() == [5.0, 0.5]
+
+
 def test_unknown_baseline_is_refused():
     with pytest.raises(ValueError, match="unknown baseline 'median'"):
         sampled_loss(

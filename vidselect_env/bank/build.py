@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import torch
 from filelock import FileLock, Timeout
@@ -21,28 +19,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vidselect_classifiers import ClipClassifier, weights_sha256
+from vidselect_env.bank.decode import VideoClips, decode_ahead
 from vidselect_env.bank.read import MANIFEST, ClipBank, open_bank, read_shard, sha256_of
 from vidselect_env.bank.spec import BankError, BankSpec, SkimSpec
 from vidselect_env.cache import writable_folder
 from vidselect_env.datasets.base import LabelledVideo, VideoDataset
-from vidselect_env.video.clips import ClipGrid, middle_frames
-from vidselect_env.video.decode import FrameSize, read_clips
+from vidselect_env.video.clips import ClipGrid
 from vidselect_env.video.errors import VideoError
-from vidselect_env.video.index import index_video
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
-
-
-@dataclass(frozen=True)
-class VideoClips:
-    """One video, decoded: its clips (L * crops, T, 3, H, W) and skims (L, S, 3, h, w), uint8, or no skims."""
-
-    video: LabelledVideo
-    num_frames: int
-    num_clips: int
-    clips: Tensor
-    skims: Tensor | None
 
 
 def bank_spec(
@@ -103,7 +86,10 @@ def build_bank(
         VideoError: with `on_error="raise"`.
         PermissionError: the folder cannot be written to.
     """
-    folder = writable_folder(Path(folder))
+    folder = Path(folder)
+    if is_whole(folder, spec):
+        return open_bank(folder)
+    writable_folder(folder)
     lock = FileLock(folder / "build.lock")
     try:
         lock.acquire(timeout=0)
@@ -112,6 +98,8 @@ def build_bank(
         lock.acquire()
     try:
         claim_folder(folder, spec)
+        for leftover in folder.glob("*.part"):  # of a builder that was killed: the lock says that none is at work
+            leftover.unlink()
         groups = [dataset.videos[i : i + shard_videos] for i in range(0, len(dataset), shard_videos)]
         files = [folder / f"shard-{number:05d}.safetensors" for number in range(len(groups))]
         todo = [(file, group) for file, group in zip(files, groups, strict=True) if not file.exists()]
@@ -123,10 +111,20 @@ def build_bank(
                 for (file, group), videos in zip(todo, decoded, strict=True):
                     builder.write_shard(file, group, videos, on_error=on_error, bar=bar)
         if todo or not (folder / MANIFEST).exists():
-            _write_manifest(folder, spec, files)
+            _write_manifest(folder, spec, files, groups)
     finally:
         lock.release()
     return open_bank(folder)
+
+
+def is_whole(folder: Path, spec: BankSpec) -> bool:
+    """Whether the folder holds the finished bank of this spec, with all its files."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return False
+    there = all((folder / shard["file"]).exists() for shard in manifest["shards"])
+    return there and manifest["spec"] == spec.to_json()
 
 
 def claim_folder(folder: Path, spec: BankSpec) -> None:
@@ -142,61 +140,6 @@ def claim_folder(folder: Path, spec: BankSpec) -> None:
     found = BankSpec.from_json(json.loads(file.read_text()))
     if differences := found.difference(spec):
         raise BankError(f"{str(folder)!r} holds another bank; {'; '.join(differences)}")
-
-
-def decode_video(video: LabelledVideo, *, spec: BankSpec) -> VideoClips:
-    """Decode every candidate of a video once, at the classifier's and the skim's resolution."""
-    from torchvision.transforms.functional import ten_crop  # takes a second to import
-
-    index = index_video(video.path)
-    frames = spec.grid.frame_indices(index.info.num_frames)
-    sizes = [FrameSize(spec.clip_resize, spec.clip_crop)]
-    if spec.crops == 10:
-        whole = sizes[0].resized(index.info.height, index.info.width)
-        sizes = [FrameSize(whole, whole)]
-    if spec.skim is not None and spec.skim.frame_size != sizes[0]:
-        sizes.append(spec.skim.frame_size)
-    read = read_clips(video.path, frames, sizes=sizes, index=index)
-    skims = None
-    if spec.skim is not None:
-        skims = read[-1][:, middle_frames(spec.grid.num_frames, spec.skim.num_frames)]
-    clips = read[0]
-    if spec.crops == 10:
-        clips = torch.stack(ten_crop(clips, list(spec.clip_crop)), dim=1).flatten(0, 1)
-    return VideoClips(video, index.info.num_frames, len(frames), clips, skims)
-
-
-def ordered_ahead(
-    work: Callable[[_Item], _Result], items: Iterable[_Item], *, num_workers: int, ahead: int
-) -> Iterator[Future[_Result]]:
-    """`work` on every item by threads, at most `ahead` of the one asked for: futures in the items' order."""
-    with ThreadPoolExecutor(num_workers) as pool:
-        waiting: deque[Future[_Result]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) > ahead:
-                    yield waiting.popleft()
-            while waiting:
-                yield waiting.popleft()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def decode_ahead(
-    todo: Sequence[tuple[Path, Sequence[LabelledVideo]]], *, spec: BankSpec, num_workers: int
-) -> Iterator[list[Future[VideoClips]] | Iterator[Future[VideoClips]]]:
-    """For every shard, its videos' futures; decoding runs on into the next shard."""
-    videos = (video for _, group in todo for video in group)
-    futures = ordered_ahead(
-        lambda video: decode_video(video, spec=spec),
-        videos,
-        num_workers=num_workers,
-        ahead=2 * num_workers + 2,
-    )
-    for _, group in todo:
-        yield (next(futures) for _ in group)
 
 
 class _ShardBuilder:
@@ -277,13 +220,19 @@ class _ShardBuilder:
         return {name: whole[name].contiguous() for name in self.spec.fields}
 
 
-def _write_manifest(folder: Path, spec: BankSpec, files: Sequence[Path]) -> None:
+def _write_manifest(
+    folder: Path, spec: BankSpec, files: Sequence[Path], groups: Sequence[Sequence[LabelledVideo]]
+) -> None:
     """Check every shard and list it; last, so that a bank with a manifest is whole."""
     shards, skipped = [], []
-    for file in files:
+    for file, group in zip(files, groups, strict=True):
         info, _ = read_shard(file)
-        if info["spec_sha256"] != spec.sha256():
-            raise BankError(f"shard {str(file)!r} belongs to another bank: delete it and build again")
+        paths = {video["path"] for video in info["videos"]} | {path for path, _ in info["skipped"]}
+        if info["spec_sha256"] != spec.sha256() or paths != {video.path for video in group}:
+            raise BankError(
+                f"shard {str(file)!r} belongs to another bank, or to one with another number of videos a shard: "
+                "delete it and build again"
+            )
         skipped += info["skipped"]
         shards.append({"file": file.name, "size_bytes": file.stat().st_size, "sha256": sha256_of(file)})
     _write_json(

@@ -5,7 +5,10 @@ Shapes: V videos, R candidates of all videos, D features, C classes.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -78,6 +81,19 @@ def video_folds(targets: Tensor, num_folds: int) -> Tensor:
             raise ValueError(f"class {label} has {len(mine)} videos: {num_folds} folds need at least as many")
         folds[mine] = torch.arange(len(mine)) * num_folds // len(mine)
     return folds
+
+
+def save_head(head: nn.Linear, path: Path) -> None:
+    """Write a head as safetensors."""
+    save_file(dict(head.state_dict()), path)
+
+
+def load_head(path: Path) -> nn.Linear:
+    """What `save_head` wrote."""
+    state = load_file(path)
+    head = nn.Linear(state["weight"].shape[1], state["weight"].shape[0])
+    head.load_state_dict(state)
+    return head.requires_grad_(False)
 
 
 def with_head(bank: ClipBank, head: nn.Linear) -> ClipBank:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +128,7 @@ class ClipBank:
             fields=tuple(fields),
             skim=None if skim is None else SkimSpec(num_frames=skim.shape[2], crop=(skim.shape[-2], skim.shape[-1])),
         )
-        sets = [(label,) if isinstance(label, int) else tuple(label) for label in labels]
+        sets = [tuple(label) if isinstance(label, tuple | list) else (operator.index(label),) for label in labels]
         return cls(
             spec=spec,
             video_paths=tuple(f"video {number}" for number in range(num_videos)),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -54,14 +57,29 @@ class VideoDataset:
         return any(len(video.labels) > 1 for video in self.videos)
 
     def fingerprint(self) -> str:
-        """A hash of the split's paths and labels, in order: which dataset a bank was made of."""
-        listing = [[video.path, list(video.labels)] for video in self.videos]
+        """A hash of the split's paths, sizes and labels, in order: which dataset a bank was made of."""
+        listing = [[video.path, list(video.labels), _size(video.path)] for video in self.videos]
         text = json.dumps([self.class_names, listing])
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def targets_of(labels: list[tuple[int, ...]], num_classes: int) -> Tensor:
-    """Multi-hot targets, (V, C) bool, of every video's class indices."""
+def _size(path: str) -> int:
+    """Bytes of a file, or -1 where there is none."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1
+
+
+def targets_of(labels: Sequence[tuple[int, ...]], num_classes: int) -> Tensor:
+    """Multi-hot targets, (V, C) bool, of every video's class indices.
+
+    Raises:
+        ValueError: a label is out of range.
+    """
+    for label in chain.from_iterable(labels):
+        if not 0 <= label < num_classes:
+            raise ValueError(f"label {label} is out of range: there are {num_classes} classes")
     targets = torch.zeros(len(labels), num_classes, dtype=torch.bool)
     for row, classes in enumerate(labels):
         targets[row, list(classes)] = True

@@ -24,7 +24,7 @@ def folder_dataset(root: str, *, split: str) -> VideoDataset:
     if not folder.is_dir():
         raise ValueError(f"dataset folder {root!r} is not a folder")
     split_folders = [folder / name for name in SPLITS if (folder / name).is_dir()]
-    class_folders = [entry for top in split_folders or [folder] for entry in top.iterdir() if entry.is_dir()]
+    class_folders = [entry for top in split_folders or [folder] for entry in visible_folders(top)]
     class_names = tuple(sorted({entry.name for entry in class_folders}))
     check_split(split, available=[top.name for top in split_folders] or ["train", "test"], where=root)
     videos = [
@@ -35,6 +35,10 @@ def folder_dataset(root: str, *, split: str) -> VideoDataset:
         and (split == "all" or split == (path.parts[-3] if split_folders else hashed_split(path.name)))
     ]
     return VideoDataset(name=f"folder:{root}", split=split, class_names=class_names, videos=tuple(videos))
+
+
+def visible_folders(folder: Path) -> list[Path]:
+    return [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
 
 
 def hashed_split(name: str) -> str:

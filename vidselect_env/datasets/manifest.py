@@ -38,7 +38,7 @@ def manifest_dataset(path: str, *, split: str) -> VideoDataset:
 
 def _read_rows(file: Path) -> list[dict]:
     delimiter = "\t" if file.suffix.lower() == ".tsv" else ","
-    with file.open(newline="", encoding="utf-8") as stream:
+    with file.open(newline="", encoding="utf-8-sig") as stream:
         reader = csv.DictReader(stream, delimiter=delimiter)
         missing = {"path", "label"} - set(reader.fieldnames or ())
         if missing:

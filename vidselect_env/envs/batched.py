@@ -109,10 +109,13 @@ class SelectVectorEnv(VectorEnv):
         """
         contexts = self.contexts
         actions = torch.as_tensor(actions, device=self.device)
+        wanted = (self.num_envs, *(self.single_action_space.shape or ()))
+        if actions.shape != wanted:
+            raise ValueError(f"actions (of shape {tuple(actions.shape)}) must be of shape {wanted}")
         rewards, final_info = self.problem.outcome(contexts, actions)
         if self.recorder is not None:
             self.recorder.record(rewards, final_info)
-        if self._interactions is not None:
+        if self._interactions is not None and self._interactions.is_open:
             self._interactions.record(contexts, actions, propensities, self.full_information())
         final_obs = self._observation
         self._contexts, self._upcoming = self._upcoming, self._draw()

@@ -125,7 +125,7 @@ class ClipSelectProblem(SelectionProblem):
         return torch.stack([self._section_rewards(contexts, each)[0] for each in actions])
 
     def outcome(self, contexts: Tensor, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        section_rewards, fused = self._section_rewards(contexts, actions.view(len(contexts), self.decisions))
+        section_rewards, fused = self._section_rewards(contexts, actions.view(len(contexts), self.decisions).long())
         reward = section_rewards.mean(1)
         infos = {
             "video_index": self.videos(contexts),

@@ -27,6 +27,7 @@ class InteractionLog:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.is_open = True
         self._parts: list[dict[str, Tensor]] = []
 
     def record(self, contexts: Tensor, actions: Tensor, propensities: Tensor | None, arm_rewards: Tensor) -> None:
@@ -46,7 +47,14 @@ class InteractionLog:
         self._parts.append({name: value.detach().cpu() for name, value in part.items()})
 
     def close(self) -> None:
-        """Write the file."""
+        """Write the file; nothing is logged from now on.
+
+        Raises:
+            ValueError: nothing was logged.
+        """
+        self.is_open = False
+        if not self._parts:
+            raise ValueError(f"no step was logged: there is nothing to write to {str(self.path)!r}")
         columns: dict[str, Any] = {
             name: torch.cat([part[name] for part in self._parts]).numpy() for name in self._parts[0]
         }

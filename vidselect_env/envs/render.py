@@ -13,11 +13,11 @@ _FRAME, _CAPTION, _GAP = 4, 16, 24
 _RIGHT, _WRONG, _GROUND = (60, 170, 90), (215, 75, 65), (24, 24, 28)
 
 
-def contact_sheet(problem: SelectionProblem, context: Tensor, action: Tensor | None) -> np.ndarray:
+def contact_sheet(problem: SelectionProblem, context: Tensor, selection: Tensor | None) -> np.ndarray:
     """The candidates of one context (1,), in rows (a section's in one): (H, W, 3) uint8.
 
-    Under each stands the classifier's probability for the label; the chosen ones of `action` (1, ...)
-    are framed, green where the classifier is right and red where it is wrong.
+    Under each stands the classifier's probability for the label; those of `selection` (1, K) bool are
+    framed, green where the classifier is right and red where it is wrong.
     """
     video = int(problem.videos(context))
     candidates = problem.candidates(context)[0]
@@ -26,7 +26,7 @@ def contact_sheet(problem: SelectionProblem, context: Tensor, action: Tensor | N
     targets = problem.targets(context)[0]
     label_probability = (probabilities * targets).sum(-1).tolist()
     right = targets[probabilities.argmax(-1)].tolist()
-    chosen = [False] * len(images) if action is None else problem.selection(context, action)[0].tolist()
+    chosen = [False] * len(images) if selection is None else selection[0].tolist()
 
     rows = -(-len(images) // problem.columns)
     blocks = 2 if rows > 3 else 1  # side by side: a tall sheet is hard to look at

@@ -66,7 +66,9 @@ class SelectEnv(gymnasium.Env):
         """The candidates of the present context, chosen ones framed: (H, W, 3) uint8."""
         if self.render_mode is None:
             return None
-        return contact_sheet(self.problem, self._require_context(), self._action)
+        context = self._require_context()
+        selection = None if self._action is None else self.problem.selection(context, self._action)
+        return contact_sheet(self.problem, context, selection)
 
     def _require_context(self) -> torch.Tensor:
         if self._context is None:

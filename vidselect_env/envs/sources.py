@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vidselect_classifiers import ClipClassifier
 from vidselect_env.bank import BankError, BankSpec, ClipBank
-from vidselect_env.bank.build import VideoClips, decode_video
+from vidselect_env.bank.decode import VideoClips, decode_video
 from vidselect_env.datasets import VideoDataset
 from vidselect_env.datasets.base import targets_of
 from vidselect_env.video.clips import middle_frames
@@ -149,6 +149,7 @@ class LiveSource:
             raise ValueError("this live source has no skim: give its spec one")
         return self.spec.skim.shape
 
+    @torch.no_grad()
     def observe(self, field: str, videos: Tensor, candidates: Tensor) -> Tensor:
         if field == "features":
             clips = self._clips(videos, candidates)
@@ -171,6 +172,10 @@ class LiveSource:
                 self._decoded[video] = self._pool.submit(decode_video, self._videos[video], spec=self.spec)
         while len(self._decoded) > max(self._keep, 2 * len(videos)):
             self._decoded.popitem(last=False)
+
+    def close(self) -> None:
+        """Stop decoding ahead."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _video(self, video: int) -> VideoClips:
         if video not in self._decoded:

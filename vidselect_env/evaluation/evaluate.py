@@ -54,7 +54,9 @@ def evaluate(agent: Any, problem: SelectionProblem, *, name: str, batch_size: in
     num_videos = len(problem.source.video_paths)
     fused = torch.zeros(problem.source.targets.shape, device=device)
     weights = torch.zeros(num_videos, 1, device=device)
-    classified = candidates = 0
+    # Which candidates of each video were classified, and which were offered: one that is offered twice counts once.
+    classified = torch.zeros(num_videos, int(problem.source.num_candidates.max()), dtype=torch.bool, device=device)
+    offered = classified.clone()
     for contexts in torch.arange(problem.num_contexts, device=device).split(batch_size):
         selection = selection_of(agent, problem, contexts)
         videos = problem.videos(contexts)
@@ -62,21 +64,24 @@ def evaluate(agent: Any, problem: SelectionProblem, *, name: str, batch_size: in
         shares = problem.fusion_weights(selection)
         fused.index_add_(0, videos, (probabilities * shares[..., None]).sum(1))
         weights.index_add_(0, videos, shares.sum(1, keepdim=True))
-        offered = problem.candidates(contexts)
-        classified += count_distinct(offered, selection)
-        candidates += count_distinct(offered, torch.ones_like(selection))
-    fused = fused / weights.clamp(min=1e-9)
+        candidates = problem.candidates(contexts)
+        rows = videos[:, None].expand_as(candidates)
+        offered[rows, candidates] = True
+        classified[rows[selection], candidates[selection]] = True
+    # Whoever chooses nothing says nothing, which is wrong: the labels get the least probability.
+    silent = (~problem.source.targets).float()
+    fused = torch.where(weights > 0, fused / weights.clamp(min=1e-9), silent)
 
     observes = getattr(agent, "observes", True)
     # Features and predictions are the classifier's own: whoever looks at them has run it on every candidate.
-    clips = candidates if observes and problem.observation != "skim" else classified
+    seen = offered if observes and problem.observation != "skim" else classified
     scorer_gmacs = agent.scorer_gmacs(problem) if hasattr(agent, "scorer_gmacs") else 0.0
     return result_of(
         name,
         fused,
         problem.source,
-        clips_per_video=clips / num_videos,
-        dense_clips=candidates / num_videos,
+        clips_per_video=seen.sum().item() / num_videos,
+        dense_clips=offered.sum().item() / num_videos,
         scorer_gmacs=scorer_gmacs * problem.num_contexts / num_videos,
     )
 
@@ -107,14 +112,3 @@ def selection_of(agent: Any, problem: SelectionProblem, contexts: Tensor) -> Ten
         return agent.select(problem, contexts)
     actions, _ = agent.predict(problem.observe(contexts).cpu().numpy(), deterministic=True)
     return problem.selection(contexts, torch.as_tensor(actions, device=contexts.device))
-
-
-def count_distinct(candidates: Tensor, selection: Tensor) -> int:
-    """Different candidates chosen in all contexts together: (B, K) int64 and (B, K) bool.
-
-    A short video offers some candidates more than once; choosing one twice costs one clip.
-    """
-    chosen = torch.where(selection, candidates, -1).sort(-1).values
-    is_new = torch.ones_like(selection)
-    is_new[:, 1:] = chosen[:, 1:] != chosen[:, :-1]
-    return int((is_new & (chosen >= 0)).sum())

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from scipy import stats
 from torch import Tensor
-from torchmetrics.functional.classification import multilabel_average_precision
+from torchmetrics.functional.classification import binary_average_precision
 
 
 def top_k_accuracy(probabilities: Tensor, targets: Tensor, *, k: int) -> float:
@@ -26,14 +27,9 @@ def top_k_accuracy(probabilities: Tensor, targets: Tensor, *, k: int) -> float:
 
 def mean_average_precision(probabilities: Tensor, targets: Tensor) -> float:
     """Mean over the classes that occur of the average precision of ranking videos by their probability."""
-    occurring = targets.any(0)
-    each = multilabel_average_precision(
-        probabilities[:, occurring],
-        targets[:, occurring].int(),
-        num_labels=int(occurring.sum()),
-        average="none",
-    )
-    return each.mean().item()
+    occurring = targets.any(0).nonzero().flatten().tolist()
+    each = [binary_average_precision(probabilities[:, label], targets[:, label].int()) for label in occurring]
+    return torch.stack(each).mean().item()
 
 
 def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:

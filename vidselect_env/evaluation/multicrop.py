@@ -41,12 +41,12 @@ def evaluate_crops(agent: Any, crops: Sequence[FrameSelectProblem], *, scheme: s
     """Let `agent` score the frames of each crop by themselves, and select by `frame` or `region`.
 
     Args:
-        agent: has `scores(problem, contexts) -> (B, T)`.
+        agent: has `frame_scores(problem, contexts) -> (B, T)`.
         crops: the same problem on each crop.
     """
     contexts = torch.arange(crops[0].num_contexts, device=crops[0].source.device)
     # Scores are compared across crops as probabilities, which the paper averages.
-    scores = torch.stack([agent.scores(crop, contexts).sigmoid() for crop in crops], dim=1)
+    scores = torch.stack([agent.frame_scores(crop, contexts).sigmoid() for crop in crops], dim=1)
     probabilities = torch.stack([crop.probabilities(contexts) for crop in crops], dim=1)
     fused = fuse_crops(probabilities, SCHEMES[scheme](scores, crops[0].num_kept))
     return result_of(

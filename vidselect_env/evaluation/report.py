@@ -12,13 +12,20 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from vidselect_env.envs.problem import SelectionProblem
 from vidselect_env.evaluation.evaluate import Result, evaluate
-from vidselect_env.evaluation.table import grouped, markdown_table
+from vidselect_env.evaluation.table import markdown_table
 
 
 def sweep_budgets(agents: Mapping[str, Any], problem: SelectionProblem) -> dict[int, list[Result]]:
-    """Every agent's result for other numbers of chosen clips a video."""
+    """Every agent's result for other numbers of chosen clips a video.
+
+    An agent with `predict` alone takes observations of one shape only: it has the problem's own number.
+    """
     return {
-        number: [evaluate(agent, budget, name=name) for name, agent in agents.items()]
+        number: [
+            evaluate(agent, budget, name=name)
+            for name, agent in agents.items()
+            if hasattr(agent, "select") or budget.observation_space == problem.observation_space
+        ]
         for number, budget in problem.budgets().items()
     }
 
@@ -28,9 +35,10 @@ def plot_sweep(sweep: Mapping[int, Sequence[Result]], *, against: str, path: Pat
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    lines = grouped([result for results in sweep.values() for result in results])
-    for name, results in lines.items():
-        across = list(sweep) if against == "clips" else [result.gmacs for result in results]
+    for name in dict.fromkeys(result.selector for results in sweep.values() for result in results):
+        line = [(number, result) for number, results in sweep.items() for result in results if result.selector == name]
+        results = [result for _, result in line]
+        across = [number for number, _ in line] if against == "clips" else [result.gmacs for result in results]
         style = "--" if name in ("random", "uniform", "dense", "oracle") else "-"
         axes.plot(across, [100 * result.top1 for result in results], style, marker="o", ms=3, label=name)
     if against == "clips":

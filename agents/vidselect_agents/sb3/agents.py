@@ -46,15 +46,24 @@ class SB3Agent(Agent):
 
     algorithm: ClassVar[type[BaseAlgorithm]]
     policy_class: ClassVar[Any] = CandidatePolicy
+    hint: ClassVar[str] = ""
     action_spaces: ClassVar[tuple[type[gymnasium.Space], ...]]
     file_name = "agent.zip"
     model: BaseAlgorithm
 
     def __init__(
-        self, env: SelectVectorEnv, *, config: Any = None, seed: int = 0, device: str | torch.device = "cpu"
+        self,
+        env: SelectVectorEnv,
+        *,
+        config: Any = None,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+        model: BaseAlgorithm | None = None,
     ) -> None:
         super().__init__(env, config=config, seed=seed, device=device)
-        self.vec_env = BatchedVecEnv(env)
+        if model is not None:
+            self.model = model
+            return
         if not isinstance(env.single_action_space, self.action_spaces):
             raise ValueError(
                 f"agent {self.name!r} does not take {env.single_action_space}: use "
@@ -64,7 +73,7 @@ class SB3Agent(Agent):
         scorer = settings.pop("scorer")
         self.model = self.algorithm(
             self.policy_class,
-            self.vec_env,
+            BatchedVecEnv(env),
             seed=seed,
             device=device,
             policy_kwargs={
@@ -74,8 +83,6 @@ class SB3Agent(Agent):
             },
             **settings,
         )
-
-    hint: ClassVar[str] = ""
 
     def set_logger(self, logger: Logger) -> None:
         super().set_logger(logger)
@@ -126,9 +133,8 @@ class SB3Agent(Agent):
 
     @classmethod
     def load(cls, path: str | Path, env: SelectVectorEnv, *, device: str | torch.device = "cpu") -> Agent:
-        agent = cls(env, device=device)
-        agent.model = cls.algorithm.load(path, env=agent.vec_env, device=device)
-        return agent
+        model = cls.algorithm.load(path, env=BatchedVecEnv(env), device=device)
+        return cls(env, device=device, model=model)
 
 
 class _Bridge(BaseCallback):

@@ -6,6 +6,7 @@ Shapes: B contexts, K candidates, F feature values of a candidate.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,7 +26,9 @@ class CandidateExtractor(BaseFeaturesExtractor):
     """
 
     def __init__(self, observation_space: spaces.Box, scorer: str = "auto") -> None:
-        backbone = make_backbone(scorer, observation_space)
+        # A batch's statistics would make a policy another one in training than in the rollout before it, and
+        # the ratio of the two, which PPO clips, wrong from the start: hence no batch normalisation.
+        backbone = make_backbone(scorer, observation_space, norm=partial(nn.GroupNorm, 4))
         self.width = int(backbone.feature_dim)  # type: ignore[arg-type]
         super().__init__(observation_space, observation_space.shape[0] * self.width)
         self.backbone = backbone

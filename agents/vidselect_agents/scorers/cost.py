@@ -11,7 +11,6 @@ from vidselect_env.envs.problem import SelectionProblem
 
 def gmacs_of_observations(backbone: nn.Module, problem: SelectionProblem) -> float:
     """Multiply-adds of `backbone` on every candidate of one context, in units of 1e9."""
-    shape = problem.source.observation_shape(problem.observation)
+    num_candidates, *shape = problem.observation_space.shape or ()
     dtype = torch.uint8 if problem.observation == "skim" else torch.float32
-    num_candidates = problem.candidates(torch.zeros(1, dtype=torch.int64, device=problem.source.device)).shape[1]
     return num_candidates * gmacs(backbone, (1, *shape), dtype=dtype)

@@ -5,6 +5,8 @@ Shapes: B contexts, M sections, N clips a section, D feature values.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gymnasium import spaces
 from torch import Tensor, nn
 
@@ -50,12 +52,15 @@ class MLP(nn.Module):
         return self.layers(features)
 
 
-def make_backbone(name: str, observation_space: spaces.Space) -> nn.Module:
+def make_backbone(
+    name: str, observation_space: spaces.Space, *, norm: Callable[[int], nn.Module] = nn.BatchNorm2d
+) -> nn.Module:
     """A backbone for one candidate of an environment's observations.
 
     Args:
         name: `r2d18` (the paper's), `r2d` (narrow, for skims of about 32 x 32), `mlp` (for features),
             or `auto`: `r2d` for skims and `mlp` for features.
+        norm: of the convolutional ones, from a number of channels.
         observation_space: of the environment; skims are uint8 (..., T, 3, h, w), features float32 (..., D).
 
     Raises:
@@ -68,7 +73,7 @@ def make_backbone(name: str, observation_space: spaces.Space) -> nn.Module:
     if name == "mlp" and not is_skim:
         return MLP(shape[-1])
     if name == "r2d18" and is_skim:
-        return R2D(shape[-4])
+        return R2D(shape[-4], norm=norm)
     if name == "r2d" and is_skim:
-        return R2D(shape[-4], width=12, blocks=(1, 1, 1), stem_kernel=3)
+        return R2D(shape[-4], width=12, blocks=(1, 1, 1), stem_kernel=3, norm=norm)
     raise ValueError(f"scorer {name!r} does not fit {observation_space}: skims take r2d18 or r2d, features mlp")

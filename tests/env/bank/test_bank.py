@@ -78,7 +78,7 @@ def test_a_build_killed_at_any_moment_resumes_to_the_same_bytes(tmp_path, video_
 import sys, time, torch
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 torch.set_num_threads(1)
-import vidselect_env.bank.build as building
+import vidselect_env.bank.decode as building
 decode = building.decode_video
 def slowly(video, *, spec):
     time.sleep(0.3)

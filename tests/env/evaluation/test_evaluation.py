@@ -11,7 +11,7 @@ import torch
 from vidselect_env.bank import ClipBank
 from vidselect_env.envs.clip_select import ClipSelectProblem
 from vidselect_env.envs.sources import BankSource
-from vidselect_env.evaluation.evaluate import Result, count_distinct, evaluate
+from vidselect_env.evaluation.evaluate import Result, evaluate
 from vidselect_env.evaluation.metrics import mean_and_interval, mean_average_precision, top_k_accuracy
 from vidselect_env.evaluation.report import sweep_budgets, write_report
 from vidselect_env.evaluation.table import cells, markdown_table, write_csv
@@ -74,10 +74,26 @@ def test_contexts_of_single_sections_are_fused_by_video():
     assert (parts.top1, parts.num_videos, parts.relative_cost) == (whole.top1, 2, 1.0)
 
 
-def test_a_candidate_chosen_twice_is_classified_once():
-    candidates = torch.tensor([[0, 0, 1, 2], [0, 1, 2, 3]])
-    selection = torch.tensor([[True, True, False, True], [True, True, False, False]])
-    assert count_distinct(candidates, selection) == 2 + 2
+@pytest.mark.parametrize("per_section", [False, True])
+def test_a_candidate_offered_twice_is_classified_once(per_section):
+    """Four sections of two clips on four candidates: the dense selector sees four clips, not eight."""
+    problem = two_video_problem(num_sections=4, per_section=per_section)
+
+    class All(Takes):
+        def select(self, problem, contexts):
+            return torch.ones(problem.candidates(contexts).shape, dtype=torch.bool)
+
+    result = evaluate(All(), problem, name="x")
+    assert (result.clips_per_video, result.relative_cost) == (4, 1.0)
+
+
+def test_choosing_nothing_is_wrong():
+    result = evaluate(Takes(), two_video_problem(), name="x")
+    assert (result.top1, result.clips_per_video) == (0.0, 0)
+
+
+def test_a_split_of_one_class_has_an_average_precision():
+    assert mean_average_precision(torch.tensor([[0.9, 0.1], [0.2, 0.8]]), torch.tensor([[True, False]] * 2)) == 1.0
 
 
 def test_top_k_with_several_labels():

@@ -66,7 +66,7 @@ def test_a_source_wants_one_crop(ten_crop_bank):
 class ScoresFrames:
     """Prefers later frames, the same in every crop."""
 
-    def scores(self, problem, contexts):
+    def frame_scores(self, problem, contexts):
         return torch.arange(problem.num_frames).float().expand(len(contexts), -1)
 
     def scorer_gmacs(self, problem):
