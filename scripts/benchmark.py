@@ -47,7 +47,7 @@ class BenchmarkConfig(ExperimentConfig):
 
     agents: tuple[str, ...] = ("dsn", "max_response", *REFERENCES)
     seeds: int = 5
-    total_timesteps: int = 10_000
+    total_timesteps: int = 6_400
     num_envs: int = 64
     out: Path = Path("runs/benchmark")
 

@@ -48,9 +48,9 @@ class TrainConfig(ExperimentConfig):
     """
 
     agent: str = "dsn"
-    total_timesteps: int = 10_000
+    total_timesteps: int = 6_400
     num_envs: int = 64
-    evaluate_every: int = 2_000
+    evaluate_every: int = 1_600
     seed: int = 0
     runs: Path = Path("runs")
 
