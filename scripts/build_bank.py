@@ -80,10 +80,11 @@ def main() -> None:
     if config.out is None and not config.benchmark:
         raise SystemExit("--out is needed: the folder to build the bank in")
     dataset = load_dataset(config.dataset, split=config.split, num_videos=config.num_videos)
-    geometry: dict[str, Any] = {"num_frames": config.clip_frames, "frame_stride": config.clip_stride}
-    geometry = {name: value for name, value in geometry.items() if value is not None}
     classifier = make_classifier(
-        config.classifier, weights=None if config.weights == "none" else config.weights, **geometry
+        config.classifier,
+        weights=None if config.weights == "none" else config.weights,
+        num_frames=config.clip_frames,
+        frame_stride=config.clip_stride,
     )
     size = (config.skim_size, config.skim_size)
     spec = bank_spec(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 import tyro
@@ -85,9 +84,9 @@ def train(config: ClassifierConfig, folder: Path) -> None:
         for split in (config.train_split, config.test_split)
     )
     torch.manual_seed(config.seed)  # initial weights and dropout
-    geometry: dict[str, Any] = {"num_frames": config.clip_frames, "frame_stride": config.clip_stride}
-    geometry = {name: value for name, value in geometry.items() if value is not None}
-    classifier = make_classifier(config.classifier, weights=config.weights, **geometry)
+    classifier = make_classifier(
+        config.classifier, weights=config.weights, num_frames=config.clip_frames, frame_stride=config.clip_stride
+    )
     if config.head_only:
         accuracy = fit_head_only(config, classifier, train_set, test_set, folder=folder, device=device)
     else:

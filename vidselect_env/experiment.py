@@ -151,9 +151,9 @@ def steps_of(problem: SelectionProblem, num_videos: int) -> int:
 
 def experiment_classifier(config: ExperimentConfig) -> ClipClassifier:
     """The classifier that a configuration names, with its weights."""
-    geometry: dict[str, Any] = {"num_frames": config.clip_frames, "frame_stride": config.clip_stride}
-    geometry = {name: value for name, value in geometry.items() if value is not None}
-    return make_classifier(config.classifier, weights=config.weights, **geometry)
+    return make_classifier(
+        config.classifier, weights=config.weights, num_frames=config.clip_frames, frame_stride=config.clip_stride
+    )
 
 
 def needs_head(config: ExperimentConfig, classifier: ClipClassifier, class_names: tuple[str, ...]) -> bool:

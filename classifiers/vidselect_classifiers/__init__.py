@@ -63,16 +63,15 @@ def make_classifier(
             `imagenet`, `default`); None for a fresh, untrained network.
         replace_head: take a new, untrained head of `num_classes` where the weights' head has another size.
         options: fields of `ClipGeometry` to change (`num_frames=8`, `crop=(112, 112)`), and what else the
-            builder takes (`width` of tiny_r3d).
+            builder takes (`width` of tiny_r3d); None leaves the classifier's own.
 
     Raises:
         ValueError: unknown name, or a geometry that the network cannot take.
         WeightsError: weights that are not there or do not fit; a ValueError too.
     """
     builder = lookup(CLASSIFIERS, name, kind="classifier", group="vidselect.classifiers")
-    if num_classes is not None:
-        options["num_classes"] = num_classes
-    classifier: ClipClassifier = builder(**options)
+    given = {name: value for name, value in (options | {"num_classes": num_classes}).items() if value is not None}
+    classifier: ClipClassifier = builder(**given)
     classifier.name = classifier.name or name
     if weights is not None:
         load_weights(classifier, weights, num_classes=num_classes, replace_head=replace_head)
