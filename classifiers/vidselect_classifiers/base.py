@@ -69,13 +69,15 @@ class ClipClassifier(nn.Module):
     """A network with its geometry: uint8 clips in, `ClipOutput` out.
 
     The network keeps its own parameter names (`network.load_state_dict` takes published checkpoints), and
-    is evaluated in two steps, so that features come with the logits: `forward_features`, then its head.
+    is evaluated in steps, so that features come with the logits: its stages, `pool`, its head.
 
     Args:
         network: the module whose parameters these are.
         head: name of the network's last layer (`fc`, `head.1`), from D features to C logits: an `nn.Linear`,
             or an `nn.Conv3d` of kernel 1, which is the same matrix under another shape (S3D, I3D).
-        forward_features: `(network, clips (B, 3, T, H, W) float) -> (B, D)`, everything before the head.
+        stages: names of the submodules that clips (B, 3, T, H, W) float pass one after another; none where a
+            network is not such a chain.
+        pool: `(network, what the last stage gives) -> (B, D)`, all that is left before the head.
         geometry: the clips it takes.
         class_names: the C classes, where known.
         name: its name in `CLASSIFIERS`.
@@ -91,7 +93,8 @@ class ClipClassifier(nn.Module):
         network: nn.Module,
         *,
         head: str,
-        forward_features: Callable[[Any, Tensor], Tensor],
+        stages: Sequence[str] = (),
+        pool: Callable[[Any, Tensor], Tensor],
         geometry: ClipGeometry,
         class_names: Sequence[str] | None = None,
         name: str = "",
@@ -102,7 +105,8 @@ class ClipClassifier(nn.Module):
             raise TypeError(f"head {head!r} ({last}) must be an nn.Linear or an nn.Conv3d of kernel 1")
         self.network = network
         self.head_name = head
-        self.forward_features = forward_features
+        self.stages = tuple(stages)
+        self.pool = pool
         self.geometry = geometry
         self.set_class_names(class_names)
         self.name = name
@@ -138,8 +142,15 @@ class ClipClassifier(nn.Module):
 
     def forward(self, clips: Tensor) -> ClipOutput:
         """Classify (B, T, 3, H, W) uint8 clips."""
-        features = self.forward_features(self.network, self.preprocess(clips))
+        features = self.forward_features(self.preprocess(clips))
         return ClipOutput(self.classify_features(features), features)
+
+    def forward_features(self, clips: Tensor) -> Tensor:
+        """Features (B, D) of preprocessed clips (B, 3, T, H, W): everything before the head."""
+        maps = clips
+        for stage in self.stages:
+            maps = self.network.get_submodule(stage)(maps)
+        return self.pool(self.network, maps)
 
     def classify_features(self, features: Tensor) -> Tensor:
         """Logits (B, C) of features (B, D): the head alone."""

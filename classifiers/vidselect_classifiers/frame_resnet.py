@@ -28,7 +28,7 @@ def _frame_resnet(name: str, build: Callable[..., ResNet], num_classes: int, cha
     return ClipClassifier(
         build(num_classes=num_classes),
         head="fc",
-        forward_features=_frame_features,
+        pool=_frame_features,
         geometry=geometry,
         name=name,
     )

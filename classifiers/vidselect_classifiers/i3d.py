@@ -136,21 +136,21 @@ class I3D(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.logits = Unit3D(1024, num_classes, last=True)
 
-    def forward_features(self, clips: Tensor) -> Tensor:
-        """Features (B, 1024) of clips (B, 3, T, H, W).
+    def pool(self, maps: Tensor) -> Tensor:
+        """Features (B, 1024) of the last stage's maps (B, 1024, T, H, W).
 
         The paper pools over (2, 7, 7), takes logits at each time and averages them. The last layer is
         linear, so its input may be averaged instead. A clip whose maps are smaller than that is pooled
         over what there is.
         """
-        out = clips
-        for name in self.stage_names:
-            out = self.get_submodule(name)(out)
-        kernel = [min(size, most) for size, most in zip(out.shape[2:], (2, 7, 7), strict=True)]
-        return self.dropout(functional.avg_pool3d(out, kernel, stride=1).mean(dim=(2, 3, 4)))
+        kernel = [min(size, most) for size, most in zip(maps.shape[2:], (2, 7, 7), strict=True)]
+        return self.dropout(functional.avg_pool3d(maps, kernel, stride=1).mean(dim=(2, 3, 4)))
 
     def forward(self, clips: Tensor) -> Tensor:
-        features = self.forward_features(clips)
+        maps = clips
+        for name in self.stage_names:
+            maps = self.get_submodule(name)(maps)
+        features = self.pool(maps)
         return self.logits(features[:, :, None, None, None]).flatten(1)
 
 
@@ -159,10 +159,12 @@ def i3d(*, num_classes: int = 400, **geometry: Any) -> ClipClassifier:
 
     With 400 classes they carry the names of Kinetics-400, which its checkpoints leave out.
     """
+    network = I3D(num_classes=num_classes)
     return ClipClassifier(
-        I3D(num_classes=num_classes),
+        network,
         head="logits.conv3d",
-        forward_features=I3D.forward_features,
+        stages=network.stage_names,
+        pool=I3D.pool,
         geometry=replace(GEOMETRY, **geometry),
         class_names=KINETICS_CLASSES if num_classes == len(KINETICS_CLASSES) else None,
         name="i3d",

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchvision.models.video.resnet import BasicBlock, Conv3DSimple
 
 from vidselect_classifiers.base import ClipClassifier, ClipGeometry
-from vidselect_classifiers.video_resnet import pooled_stages
+from vidselect_classifiers.video_resnet import STAGES, average
 
 GEOMETRY = ClipGeometry(num_frames=8, resize=(32, 32), crop=(32, 32))
 
@@ -32,7 +32,10 @@ class TinyR3D(nn.Module):
         self.fc = nn.Linear(8 * width, num_classes)
 
     def forward(self, clips: Tensor) -> Tensor:
-        return self.fc(pooled_stages(self, clips))
+        maps = clips
+        for stage in STAGES:
+            maps = self.get_submodule(stage)(maps)
+        return self.fc(average(self, maps))
 
 
 def _halving_block(in_planes: int, out_planes: int) -> BasicBlock:
@@ -48,7 +51,8 @@ def tiny_r3d(*, num_classes: int = 8, width: int = 8, **geometry: Any) -> ClipCl
     return ClipClassifier(
         TinyR3D(num_classes=num_classes, width=width),
         head="fc",
-        forward_features=pooled_stages,
+        stages=STAGES,
+        pool=average,
         geometry=replace(GEOMETRY, **geometry),
         name="tiny_r3d",
     )

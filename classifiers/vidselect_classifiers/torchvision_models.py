@@ -55,7 +55,7 @@ def s3d(*, num_classes: int = 400, **geometry: Any) -> ClipClassifier:
     return ClipClassifier(
         video.s3d(num_classes=num_classes),
         head="classifier.1",
-        forward_features=_s3d_features,
+        pool=_s3d_features,
         geometry=replace(S3D_GEOMETRY, **geometry),
         name="s3d",
     )
@@ -76,7 +76,7 @@ def mvit_v2_s(*, num_classes: int = 400, **geometry: Any) -> ClipClassifier:
     return ClipClassifier(
         video.mvit_v2_s(num_classes=num_classes),
         head="head.1",
-        forward_features=_mvit_features,
+        pool=_mvit_features,
         geometry=own,
         name="mvit_v2_s",
     )
@@ -87,7 +87,7 @@ def swin3d_t(*, num_classes: int = 400, **geometry: Any) -> ClipClassifier:
     return ClipClassifier(
         video.swin3d_t(num_classes=num_classes),
         head="head",
-        forward_features=_swin_features,
+        pool=_swin_features,
         geometry=replace(SWIN_GEOMETRY, **geometry),
         name="swin3d_t",
     )

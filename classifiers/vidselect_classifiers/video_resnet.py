@@ -24,6 +24,7 @@ from torchvision.models.video.resnet import (
 from vidselect_classifiers.base import ClipClassifier, ClipGeometry
 
 GEOMETRY = ClipGeometry(num_frames=16, resize=(128, 171), crop=(112, 112))
+STAGES = ("stem", "layer1", "layer2", "layer3", "layer4")
 LAYERS_18 = [2, 2, 2, 2]
 LAYERS_34 = [3, 4, 6, 3]
 
@@ -42,12 +43,9 @@ class Conv2Plus1DOwnMidplanes(Conv2Plus1D):
         super().__init__(in_planes, out_planes, own, stride, padding)
 
 
-def pooled_stages(network: Any, clips: Tensor) -> Tensor:
-    """Features (B, D) of clips (B, 3, T, H, W): stem, four stages, average over time and space."""
-    out = network.stem(clips)
-    for stage in (network.layer1, network.layer2, network.layer3, network.layer4):
-        out = stage(out)
-    return network.avgpool(out).flatten(1)
+def average(network: Any, maps: Tensor) -> Tensor:
+    """Mean over time and space of maps (B, D, T, H, W): (B, D)."""
+    return network.avgpool(maps).flatten(1)
 
 
 def _video_resnet(
@@ -61,7 +59,8 @@ def _video_resnet(
     return ClipClassifier(
         VideoResNet(BasicBlock, conv_makers, layers, stem, num_classes=num_classes),
         head="fc",
-        forward_features=pooled_stages,
+        stages=STAGES,
+        pool=average,
         geometry=replace(GEOMETRY, **geometry),
         name=name,
     )

@@ -194,6 +194,6 @@ def test_a_head_that_is_no_linear_map_is_refused() -> None:
         ClipClassifier(
             torch.nn.Sequential(torch.nn.ReLU()),
             head="0",
-            forward_features=lambda network, clips: clips,
+            pool=lambda network, clips: clips,
             geometry=ClipGeometry(num_frames=1, resize=8, crop=(8, 8)),
         )

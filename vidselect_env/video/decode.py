@@ -8,26 +8,18 @@ Shapes: K wanted frames, L clips, T frames a clip, h x w pixels of a crop.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, dropwhile
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from av.container import InputContainer
-from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
-from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidselect_env.video.errors import VideoError
-from vidselect_env.video.index import VideoIndex, VideoInfo, index_video, open_video
-
-# A seek costs the decoder about as much as this many frames: it starts empty, and runs a few frames ahead.
-SEEK_COST_FRAMES = 2
+from vidselect_env.video.index import VideoIndex, VideoInfo, index_video
+from vidselect_env.video.stream import stream_frames
 
 
 @dataclass(frozen=True)
@@ -94,13 +86,12 @@ def read_frames(
     indices = _checked_indices(frame_indices, index.info)
     distinct, rows = np.unique(indices, return_inverse=True)
     outputs = [_Output(size, index.info, len(distinct)) for size in sizes]
-
-    def store(row: int, frame: VideoFrame) -> None:
-        for output in outputs:
-            output.write(row, frame)
-
+    row_of = {number: row for row, number in enumerate(distinct.tolist())}
     if len(distinct):
-        _decode(path, index, distinct, store, num_threads)
+        for number, frame in stream_frames(path, distinct, index=index, num_threads=num_threads):
+            if number in row_of:
+                for output in outputs:
+                    output.write(row_of[number], frame)
     if np.array_equal(indices, distinct):
         return [output.frames for output in outputs]
     return [output.frames[torch.from_numpy(rows)] for output in outputs]
@@ -167,101 +158,3 @@ class _Output:
             if self.quarter_turns:
                 pixels = np.rot90(pixels, self.quarter_turns)
             self.array[row, channel] = pixels[self.window]
-
-
-class _Run(NamedTuple):
-    """Wanted frames `start` up to `stop`, decoded in one go from the frame `key`."""
-
-    key: int
-    start: int
-    stop: int
-
-
-def _plan(index: VideoIndex, wanted: NDArray[np.int64]) -> list[_Run]:
-    """Cut the sorted wanted frames into runs, where jumping to a keyframe beats decoding on.
-
-    Example: keyframes 0, 10, 20, 30 and wanted 2, 8, 12, 31 -> from 0 (2, 8, 12), from 30 (31).
-    """
-    if not index.has_timestamps:
-        return [_Run(0, 0, len(wanted))]
-    keys = np.union1d([0], np.flatnonzero(index.is_key))  # the first frame can always be reached
-    key_of = keys[np.searchsorted(keys, wanted, side="right") - 1]
-    reached = np.concatenate([[0], wanted[:-1] + 1])
-    jumps = key_of - reached > SEEK_COST_FRAMES
-    starts = np.union1d([0], np.flatnonzero(jumps))
-    stops = np.append(starts[1:], len(wanted))
-    first_key = int(key_of[0]) if jumps[0] else 0
-    run_keys = [first_key, *key_of[starts[1:]].tolist()]
-    return [_Run(*run) for run in zip(run_keys, starts.tolist(), stops.tolist(), strict=True)]
-
-
-def _decode(
-    path: str | os.PathLike[str],
-    index: VideoIndex,
-    wanted: NDArray[np.int64],
-    store: Callable[[int, VideoFrame], None],
-    num_threads: int,
-) -> None:
-    """Decode the frames `wanted` (sorted, distinct) and call `store(row, frame)` for each.
-
-    A seek may end where the decoder cannot start (keyframes that are none, formats without an index). If
-    anything goes wrong in a reading with seeks, the file is read once more from its first frame on.
-    """
-    runs = _plan(index, wanted)
-    if runs != [(0, 0, len(wanted))]:
-        try:
-            return _decode_runs(path, index, wanted, runs, store, num_threads)
-        except VideoError:
-            pass
-    return _decode_runs(path, index, wanted, [_Run(0, 0, len(wanted))], store, num_threads)
-
-
-def _decode_runs(
-    path: str | os.PathLike[str],
-    index: VideoIndex,
-    wanted: NDArray[np.int64],
-    runs: Sequence[_Run],
-    store: Callable[[int, VideoFrame], None],
-    num_threads: int,
-) -> None:
-    with open_video(path, num_threads=num_threads) as (container, stream):
-        for key, start, stop in runs:
-            rows: dict[int | None, int] = {
-                int(pts): row for row, pts in enumerate(index.pts[wanted[start:stop]], start)
-            }
-            packets = _packets(container, stream, index, key)
-            frames = (frame for packet in packets for frame in packet.decode())
-            for number, frame in enumerate(frames):
-                row = rows.pop(frame.pts if index.has_timestamps else number, None)
-                if row is not None:
-                    store(row, frame)
-                if not rows:
-                    break
-            if rows:
-                missing = wanted[min(rows.values())]
-                raise VideoError(
-                    path, f"frame {missing} of {index.info.num_frames} does not decode: the file is damaged"
-                )
-
-
-def _packets(
-    container: InputContainer, stream: VideoStream, index: VideoIndex, key: int
-) -> Iterator[Packet[VideoStream]]:
-    """Packets from a keyframe at or before frame `key` on; `key` 0 stands for the start of the file."""
-
-    def from_keyframe() -> Iterator[Packet[VideoStream]]:
-        return dropwhile(lambda packet: not packet.is_keyframe, container.demux(stream))
-
-    if not index.has_timestamps:
-        return container.demux(stream)
-    if key == 0:
-        return from_keyframe()
-    # Most formats seek by decoding time, which is earlier than the time of presentation: the seek may end at
-    # a later keyframe if keyframes are dense. Then an earlier one is tried.
-    for earlier in np.flatnonzero(index.is_key[: key + 1])[::-1]:
-        container.seek(int(index.pts[earlier]), stream=stream)
-        packets = from_keyframe()
-        first = next(packets, None)
-        if first is not None and first.pts is not None and first.pts <= index.pts[key]:
-            return chain([first], packets)
-    raise VideoError(index.info.path, f"no keyframe at or before frame {key} can be reached")

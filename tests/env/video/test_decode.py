@@ -22,6 +22,7 @@ from vidselect_env.video import decode
 from vidselect_env.video.decode import FrameSize, read_clips, read_frames
 from vidselect_env.video.errors import VideoError
 from vidselect_env.video.index import index_video, probe
+from vidselect_env.video.stream import _plan
 
 HEIGHT, WIDTH, NUM_BITS, FPS = 48, 64, 8, 15
 WHOLE = FrameSize((HEIGHT, WIDTH), (HEIGHT, WIDTH))
@@ -180,9 +181,9 @@ def test_a_run_begins_at_a_keyframe_where_jumping_there_beats_decoding_on(video)
     index = index_video(video)
     assert np.flatnonzero(index.is_key).tolist() == [0, 12, 24, 36, 48]
     # 25 is decoded on from 22; from 26 to the keyframe 36 is a jump, and so is from the start to 12.
-    runs = decode._plan(index, np.array([14, 22, 25, 40, 41]))
+    runs = _plan(index, np.array([14, 22, 25, 40, 41]))
     assert runs == [(12, 0, 3), (36, 3, 5)]
-    assert decode._plan(index, np.array([3, 11])) == [(0, 0, 2)]
+    assert _plan(index, np.array([3, 11])) == [(0, 0, 2)]
 
 
 def test_wrong_keyframes_in_the_index_cost_time_but_no_wrong_frame(videos):
