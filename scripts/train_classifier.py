@@ -29,7 +29,7 @@ class ClassifierConfig:
     """Which classifier is trained on what.
 
     Args:
-        dataset: synthetic-trimmed, synthetic, folder:PATH or csv:PATH.
+        dataset: synthetic-trimmed, synthetic-speeds, synthetic, folder:PATH or csv:PATH.
         train_split: the split to learn on.
         test_split: the split to evaluate on.
         num_videos: synthetic training videos, or at most so many of a real split.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vidselect_classifiers.cost import gmacs
+from vidselect_classifiers.ragged import RaggedMaps
 
 KINETICS_MEAN = (0.43216, 0.394666, 0.37645)
 KINETICS_STD = (0.22803, 0.22145, 0.216989)
@@ -26,10 +27,12 @@ class ClipOutput(NamedTuple):
 
     logits: (B, C) float, unnormalised.
     features: (B, D) float, what the last layer takes.
+    num_bins: (B,) int64, maps that each clip kept, of a classifier with similarity guided sampling.
     """
 
     logits: Tensor
     features: Tensor
+    num_bins: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,15 +145,14 @@ class ClipClassifier(nn.Module):
 
     def forward(self, clips: Tensor) -> ClipOutput:
         """Classify (B, T, 3, H, W) uint8 clips."""
-        features = self.forward_features(self.preprocess(clips))
-        return ClipOutput(self.classify_features(features), features)
-
-    def forward_features(self, clips: Tensor) -> Tensor:
-        """Features (B, D) of preprocessed clips (B, 3, T, H, W): everything before the head."""
-        maps = clips
+        maps = self.preprocess(clips)
         for stage in self.stages:
             maps = self.network.get_submodule(stage)(maps)
-        return self.pool(self.network, maps)
+        features = self.pool(self.network, maps)
+        num_bins = None
+        if isinstance(features, RaggedMaps):
+            features, num_bins = features.joined(), features.lengths
+        return ClipOutput(self.classify_features(features), features, num_bins)
 
     def classify_features(self, features: Tensor) -> Tensor:
         """Logits (B, C) of features (B, D): the head alone."""
@@ -185,5 +187,8 @@ class ClipClassifier(nn.Module):
             self.head.bias.copy_(head.bias)
 
     def gmacs_per_clip(self) -> float:
-        """Multiply-adds of one clip, in units of 1e9 (the papers call them FLOPs)."""
+        """Multiply-adds of one clip, in units of 1e9 (the papers call them FLOPs).
+
+        With similarity guided sampling the most that a clip can take; `gmacs_by_bins` has the others.
+        """
         return gmacs(self, (1, *self.input_shape), dtype=torch.uint8)

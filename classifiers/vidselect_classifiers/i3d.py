@@ -17,11 +17,13 @@ from torch.nn import functional
 from torchvision.models.video import R3D_18_Weights
 
 from vidselect_classifiers.base import ClipClassifier, ClipGeometry
+from vidselect_classifiers.ragged import takes_ragged
 
 GEOMETRY = ClipGeometry(num_frames=64, resize=256, crop=(224, 224), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 KINETICS_CLASSES = tuple(R3D_18_Weights.KINETICS400_V1.meta["categories"])
 
 
+@takes_ragged
 def pad_same(x: Tensor, *, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
     """Pad (B, C, T, H, W) with zeros as TensorFlow's SAME: ceil(size / stride) outputs along each axis.
 
@@ -70,6 +72,7 @@ class MaxPool3dSame(nn.Module):
         return pooled
 
 
+@takes_ragged
 def _max_along(x: Tensor, dim: int, *, size: int, step: int) -> Tensor:
     """Maximum of windows along one axis.
 
@@ -136,6 +139,7 @@ class I3D(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.logits = Unit3D(1024, num_classes, last=True)
 
+    @takes_ragged
     def pool(self, maps: Tensor) -> Tensor:
         """Features (B, 1024) of the last stage's maps (B, 1024, T, H, W).
 

@@ -11,7 +11,7 @@ from vidselect_env.bank.build import bank_spec, build_bank
 from vidselect_env.bank.read import MANIFEST, ClipBank, open_bank, sha256_of
 from vidselect_env.bank.spec import SkimSpec
 from vidselect_env.cache import cache_dir
-from vidselect_env.datasets import VideoDataset, load_dataset, synthetic
+from vidselect_env.datasets import VideoDataset, load_dataset, scenes
 
 SMALL_BANK_VIDEOS = 32
 
@@ -58,6 +58,6 @@ def resolve_bank(bank: str | ClipBank | None) -> ClipBank:
 
 def _small_bank_key() -> str:
     """Of everything that the small bank is made of."""
-    parts = [SMALL_BANK_VIDEOS, spec.FORMAT_VERSION, synthetic.FORMAT_VERSION]
+    parts = [SMALL_BANK_VIDEOS, spec.FORMAT_VERSION, scenes.FORMAT_VERSION]
     checkpoint = sha256_of(CHECKPOINTS / "tiny_r3d.safetensors")
     return hashlib.sha256(f"{parts} {checkpoint}".encode()).hexdigest()[:16]

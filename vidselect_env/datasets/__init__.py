@@ -1,4 +1,4 @@
-"""Datasets by name: `synthetic`, `synthetic-trimmed`, `folder:PATH`, `csv:PATH`."""
+"""Datasets by name: `synthetic`, `synthetic-trimmed`, `synthetic-speeds`, `folder:PATH`, `csv:PATH`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from vidselect_env.cache import cache_dir
 from vidselect_env.datasets.base import LabelledVideo, VideoDataset
 from vidselect_env.datasets.folder import folder_dataset
 from vidselect_env.datasets.manifest import manifest_dataset
+from vidselect_env.datasets.scenes import KINDS
 from vidselect_env.datasets.synthetic import synthetic_dataset
 
 __all__ = ["LabelledVideo", "VideoDataset", "load_dataset"]
 
 _READERS = {"folder": folder_dataset, "csv": manifest_dataset}
-_SYNTHETIC = {"synthetic": False, "synthetic-trimmed": True}
+_SYNTHETIC = {f"synthetic{suffix}": kind for kind, (suffix, *_) in KINDS.items()}
 
 
 def load_dataset(
@@ -23,7 +24,7 @@ def load_dataset(
 
     Args:
         name: `synthetic` (untrimmed motion, made on first use), `synthetic-trimmed` (the same actions,
-            trimmed), `folder:PATH` or `csv:PATH`.
+            trimmed), `synthetic-speeds` (trimmed, still, slow and fast), `folder:PATH` or `csv:PATH`.
         split: `train`, `test`, or what the dataset has; real ones also know `all`.
         num_videos: how many synthetic training videos to make, and half as many for testing; of a real
             dataset, keep so many, evenly taken from its list.
@@ -33,14 +34,14 @@ def load_dataset(
         ValueError: an unknown name or split, or no video.
     """
     if name in _SYNTHETIC:
-        sizes = {} if num_videos is None else {"num_train": num_videos, "num_test": max(num_videos // 2, 1)}
         return synthetic_dataset(
             split=split,
-            trimmed=_SYNTHETIC[name],
+            kind=_SYNTHETIC[name],
             seed=seed,
             cache_dir=cache_dir(),
             progress=progress,
-            **sizes,
+            num_train=num_videos,
+            num_test=None if num_videos is None else max(num_videos // 2, 1),
         )
     kind, _, path = name.partition(":")
     if kind not in _READERS or not path:

@@ -3,19 +3,17 @@
 *Untrimmed motion*: an object performs one of eight motions in a few bursts that fill 20 to 35 % of a
 12-second video, rests for most of it, and flashes other motions for a few frames (distractors). A tone
 tells the motion during the action. *Trimmed*: a dozen frames of nothing but the action, without sound, to
-train a clip classifier on. Both are real H.264 (and AAC) files, which `rendering` draws.
+train a clip classifier on. *Speeds*: the same with classes that are still, slow and fast. All are real H.264
+(and AAC) files: `scenes` says what happens in them, `rendering` draws it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import json
 import os
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -26,76 +24,12 @@ from tqdm import tqdm
 
 from vidselect_env.cache import writable_folder
 from vidselect_env.datasets.base import LabelledVideo, VideoDataset
-from vidselect_env.datasets.rendering import (
-    MOTIONS,
-    SAMPLE_RATE,
-    MotionSpan,
-    render_frames,
-    render_sound,
-)
+from vidselect_env.datasets.rendering import SAMPLE_RATE, MotionSpan, render_frames, render_sound
+from vidselect_env.datasets.scenes import KINDS, SyntheticConfig, VideoTruth, draw_truth
 
 SPLITS = ("train", "test")
 LISTING = "dataset.json"  # written last: what the videos beside it show
 MOST_THREADS = 8  # more than this wait for Python's interpreter
-FORMAT_VERSION = 1  # raise it with every change of what the files show: it is part of the folder's name
-
-ACTION_SHARE = (0.20, 0.35)
-NUM_BURSTS = (1, 3)
-SHORTEST_BURST = 8
-PERIOD_FRAMES = (9.0, 15.0)
-NUM_DISTRACTORS = (2, 4)
-DISTRACTOR_FRAMES = (3, 6)
-SHORTEST_REST = 3
-# Frames that hold the longest action, the most distractors, and a rest before, between and after them.
-FEWEST_FRAMES = 80
-
-
-@dataclass(frozen=True, kw_only=True)
-class SyntheticConfig:
-    """What the videos of a synthetic set are like; their number is not part of it.
-
-    Raises:
-        ValueError: a value is out of range.
-    """
-
-    seed: int = 0
-    trimmed: bool = False
-    width: int = 160
-    height: int = 120
-    fps: int = 15
-    num_frames: int = 180
-
-    def __post_init__(self) -> None:
-        least = {
-            "seed": 0,
-            "width": 64,
-            "height": 64,
-            "fps": 1,
-            "num_frames": 2 if self.trimmed else FEWEST_FRAMES,
-        }
-        for name, smallest in least.items():
-            if getattr(self, name) < smallest:
-                raise ValueError(f"{name} ({getattr(self, name)}) must be at least {smallest}")
-        if self.width % 2 or self.height % 2:
-            raise ValueError(f"width ({self.width}) and height ({self.height}) must be even, for H.264")
-
-    @property
-    def name(self) -> str:
-        return "synthetic-trimmed" if self.trimmed else "synthetic"
-
-    @property
-    def folder_name(self) -> str:
-        text = json.dumps([FORMAT_VERSION, dataclasses.asdict(self)], sort_keys=True)
-        return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class VideoTruth:
-    """What happens in a video: the bursts of its action, and the distractors, each sorted by frame."""
-
-    label: int
-    action: tuple[MotionSpan, ...]
-    distractors: tuple[MotionSpan, ...] = ()
 
 
 def synthetic_dataset(
@@ -104,7 +38,7 @@ def synthetic_dataset(
     num_train: int | None = None,
     num_test: int | None = None,
     seed: int = 0,
-    trimmed: bool = False,
+    kind: str = "untrimmed",
     cache_dir: Path,
     progress: bool = True,
 ) -> VideoDataset:
@@ -115,9 +49,9 @@ def synthetic_dataset(
 
     Args:
         split: `train` or `test`.
-        num_train, num_test: videos of the split; by default 800 and 400, trimmed 6000 and 800.
+        num_train, num_test: videos of the split; by default 800 and 400, of the trimmed kinds 6000 and 800.
         seed: the same seed gives the same bytes (with the same libraries); another, other videos.
-        trimmed: clips of nothing but the action.
+        kind: `untrimmed`; `trimmed`, nothing but the action; or `speeds`, trimmed too: still, slow and fast.
         cache_dir: where the folder goes.
         progress: show a progress bar while videos are made.
 
@@ -126,20 +60,20 @@ def synthetic_dataset(
         PermissionError: the folder cannot be written to.
     """
     if num_train is None:
-        num_train = 6000 if trimmed else 800
+        num_train = 800 if kind == "untrimmed" else 6000
     if num_test is None:
-        num_test = 800 if trimmed else 400
+        num_test = 400 if kind == "untrimmed" else 800
     sizes = dict(zip(SPLITS, (num_train, num_test), strict=True))
     if split not in sizes:
         raise ValueError(f"unknown split {split!r} of the synthetic videos: there are {', '.join(SPLITS)}")
     if sizes[split] < 1:
         raise ValueError(f"num_{split} ({sizes[split]}) must be at least 1")
-    config = SyntheticConfig(seed=seed, trimmed=trimmed, num_frames=12 if trimmed else 180)
+    config = SyntheticConfig(seed=seed, kind=kind)
     folder = Path(cache_dir) / config.folder_name / split
     if not _is_complete(folder, sizes[split]):
         _complete(folder, config, split, sizes[split], progress)
-    videos = tuple(LabelledVideo(str(folder / _file_name(i)), (_label(i),)) for i in range(sizes[split]))
-    return VideoDataset(name=config.name, split=split, class_names=MOTIONS, videos=videos)
+    videos = tuple(LabelledVideo(str(folder / _file_name(i)), (_label(config, i),)) for i in range(sizes[split]))
+    return VideoDataset(name=config.name, split=split, class_names=config.class_names, videos=videos)
 
 
 def truth_spans(video_path: str | Path) -> VideoTruth:
@@ -157,62 +91,8 @@ def truth_spans(video_path: str | Path) -> VideoTruth:
     raise ValueError(f"{path.name!r} is not listed in {str(path.parent / LISTING)!r}")
 
 
-def draw_truth(config: SyntheticConfig, label: int, rng: np.random.Generator) -> VideoTruth:
-    """Draw when an action of class `label` happens, how fast it is, and what distracts from it."""
-    period = rng.uniform(*PERIOD_FRAMES)
-    motion = MOTIONS[label]
-    total = config.num_frames
-    if config.trimmed:
-        phase = rng.random()
-        span = MotionSpan(
-            motion=motion, first_frame=0, last_frame=total - 1, num_periods=total / period, start_phase=phase
-        )
-        return VideoTruth(label=label, action=(span,))
-    shortest, longest = int(np.ceil(ACTION_SHARE[0] * total)), int(ACTION_SHARE[1] * total)
-    num_action_frames = int(rng.integers(shortest, longest + 1))
-    num_bursts = min(int(rng.integers(NUM_BURSTS[0], NUM_BURSTS[1] + 1)), num_action_frames // SHORTEST_BURST)
-    lengths = SHORTEST_BURST + _split(num_action_frames - num_bursts * SHORTEST_BURST, num_bursts, rng)
-    pieces = [(motion, int(length)) for length in lengths]
-    others = [name for name in MOTIONS if name != motion]
-    for _ in range(rng.integers(NUM_DISTRACTORS[0], NUM_DISTRACTORS[1] + 1)):
-        length = int(rng.integers(DISTRACTOR_FRAMES[0], DISTRACTOR_FRAMES[1] + 1))
-        pieces.append((others[rng.integers(len(others))], length))
-    pieces = [pieces[i] for i in rng.permutation(len(pieces))]
-    spans = _lay_out(pieces, total, period, motion, rng)
-    return VideoTruth(
-        label=label,
-        action=tuple(span for span in spans if span.motion == motion),
-        distractors=tuple(span for span in spans if span.motion != motion),
-    )
-
-
-def _lay_out(
-    pieces: Sequence[tuple[str, int]], num_frames: int, period: float, action: str, rng: np.random.Generator
-) -> list[MotionSpan]:
-    """Spans of (motion, length) pieces in order, with rests of random lengths around them.
-
-    A burst lasts a whole number of periods, so that the object ends where it began.
-    """
-    num_rests = len(pieces) + 1
-    idle = num_frames - sum(length for _, length in pieces) - num_rests * SHORTEST_REST
-    rests = SHORTEST_REST + _split(idle, num_rests, rng)
-    spans, first = [], 0
-    for (motion, length), rest in zip(pieces, rests, strict=False):
-        first += int(rest)
-        periods = max(round(length / period), 1) if motion == action else length / period
-        spans.append(MotionSpan(motion=motion, first_frame=first, last_frame=first + length - 1, num_periods=periods))
-        first += length
-    return spans
-
-
-def _split(total: int, num_parts: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Non-negative integers, (num_parts,), that add up to `total`."""
-    cuts = np.sort(rng.integers(0, total + 1, num_parts - 1))
-    return np.diff(cuts, prepend=0, append=total)
-
-
-def _label(index: int) -> int:
-    return index % len(MOTIONS)
+def _label(config: SyntheticConfig, index: int) -> int:
+    return index % len(config.class_names)
 
 
 def _file_name(index: int) -> str:
@@ -220,7 +100,7 @@ def _file_name(index: int) -> str:
 
 
 def _rng(config: SyntheticConfig, split: str, index: int) -> np.random.Generator:
-    return np.random.default_rng([config.seed, SPLITS.index(split), config.trimmed, index])
+    return np.random.default_rng([config.seed, SPLITS.index(split), list(KINDS).index(config.kind), index])
 
 
 def _num_listed(folder: Path) -> int:
@@ -253,11 +133,11 @@ def _complete(folder: Path, config: SyntheticConfig, split: str, num_videos: int
 
 def _make_video(folder: Path, config: SyntheticConfig, split: str, index: int) -> None:
     rng = _rng(config, split, index)
-    truth = draw_truth(config, _label(index), rng)
+    truth = draw_truth(config, _label(config, index), rng)
     spans = truth.action + truth.distractors
     frames = render_frames(spans, num_frames=config.num_frames, height=config.height, width=config.width, rng=rng)
     sound = None
-    if not config.trimmed:
+    if config.kind == "untrimmed":
         sound = render_sound(truth.action, num_frames=config.num_frames, fps=config.fps, rng=rng)
     part = folder / f"{_file_name(index)}.part"
     _encode(part, frames, sound, config.fps)
@@ -287,11 +167,11 @@ def _encode(path: Path, frames: NDArray[np.uint8], sound: NDArray[np.float32] | 
 
 
 def _write_listing(folder: Path, config: SyntheticConfig, split: str, num_videos: int) -> None:
-    truths = [draw_truth(config, _label(i), _rng(config, split, i)) for i in range(num_videos)]
+    truths = [draw_truth(config, _label(config, i), _rng(config, split, i)) for i in range(num_videos)]
     listing = {
         "config": dataclasses.asdict(config),
         "split": split,
-        "class_names": MOTIONS,
+        "class_names": config.class_names,
         "videos": [{"file": _file_name(i), **dataclasses.asdict(truth)} for i, truth in enumerate(truths)],
     }
     part = folder / f"{LISTING}.part"

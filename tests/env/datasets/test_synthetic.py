@@ -27,10 +27,8 @@ from vidselect_env.datasets.synthetic import (
 )
 
 
-def make(folder: Path, num_videos: int, *, trimmed: bool = True, seed: int = 0) -> VideoDataset:
-    return synthetic_dataset(
-        split="test", num_test=num_videos, trimmed=trimmed, seed=seed, cache_dir=folder, progress=False
-    )
+def make(folder: Path, num_videos: int, *, kind: str = "trimmed", seed: int = 0) -> VideoDataset:
+    return synthetic_dataset(split="test", num_test=num_videos, kind=kind, seed=seed, cache_dir=folder, progress=False)
 
 
 def contents(dataset: VideoDataset) -> list[bytes]:
@@ -39,7 +37,7 @@ def contents(dataset: VideoDataset) -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def untrimmed(tmp_path_factory: pytest.TempPathFactory) -> VideoDataset:
-    return make(tmp_path_factory.mktemp("untrimmed"), 3, trimmed=False)
+    return make(tmp_path_factory.mktemp("untrimmed"), 3, kind="untrimmed")
 
 
 # What happens in a video
@@ -72,7 +70,7 @@ def test_rest_surrounds_every_span():
 
 
 def test_all_of_a_trimmed_clip_is_action():
-    truth = draw_truth(SyntheticConfig(trimmed=True, num_frames=12), 3, np.random.default_rng(0))
+    truth = draw_truth(SyntheticConfig(kind="trimmed", num_frames=12), 3, np.random.default_rng(0))
     (span,) = truth.action
     assert (span.motion, span.first_frame, span.last_frame, truth.distractors) == ("down", 0, 11, ())
 
@@ -197,17 +195,17 @@ def test_classes_are_balanced(tmp_path):
     assert Counter(video.labels for video in dataset.videos) == {(label,): 2 for label in range(8)}
 
 
-@pytest.mark.parametrize("trimmed", [False, True])
-def test_same_seed_same_bytes_another_seed_others(tmp_path, trimmed):
+@pytest.mark.parametrize("kind", ["untrimmed", "trimmed"])
+def test_same_seed_same_bytes_another_seed_others(tmp_path, kind):
     first, again, other = (
-        contents(make(tmp_path / name, 2, trimmed=trimmed, seed=seed)) for name, seed in (("a", 0), ("b", 0), ("c", 1))
+        contents(make(tmp_path / name, 2, kind=kind, seed=seed)) for name, seed in (("a", 0), ("b", 0), ("c", 1))
     )
     assert first == again
     assert len({*first, *other}) == 4
 
 
 def test_train_and_test_are_different_videos(tmp_path):
-    train = synthetic_dataset(split="train", num_train=2, trimmed=True, cache_dir=tmp_path, progress=False)
+    train = synthetic_dataset(split="train", num_train=2, kind="trimmed", cache_dir=tmp_path, progress=False)
     assert not set(contents(train)) & set(contents(make(tmp_path, 2)))
 
 
