@@ -73,7 +73,7 @@ def main() -> None:
     config = tyro.cli(BenchmarkConfig, description=__doc__)
     config.out.mkdir(parents=True, exist_ok=True)
     claim(config)
-    experiment = make_experiment(config)
+    experiment = make_experiment(config, agent_classes=[agent_class(parse_agent(agent)[0]) for agent in config.agents])
     failures: dict[str, str] = {}
     for seed in range(config.seeds):
         for agent in config.agents:

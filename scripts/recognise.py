@@ -16,12 +16,21 @@ from rich.table import Table
 
 from vidselect_agents import agent_class
 from vidselect_classifiers import ClipClassifier
-from vidselect_env.bank import ClipBank, SkimSpec
+from vidselect_env.bank import BankSpec
 from vidselect_env.bank.head import load_head
 from vidselect_env.envs.batched import SelectVectorEnv
+from vidselect_env.envs.problem import SelectionProblem
 from vidselect_env.envs.sources import BankSource
-from vidselect_env.experiment import ExperimentConfig, experiment_classifier, make_problem
-from vidselect_env.recognition import Recognition, recognise
+from vidselect_env.evaluation.evaluate import selection_of
+from vidselect_env.experiment import (
+    ExperimentConfig,
+    experiment_classifier,
+    make_problem,
+    signal_spec,
+    signals_of,
+    skim_spec,
+)
+from vidselect_env.recognition import Recognition, one_video_bank, recognise
 from vidselect_env.run import HEAD, read_config
 from vidselect_env.video.clips import ClipGrid
 from vidselect_env.video.errors import VideoError
@@ -33,7 +42,7 @@ class RecogniseConfig:
 
     Args:
         videos: files.
-        run: folder of a run of an agent that chooses clips from skims.
+        run: folder of a run of an agent that chooses from skims or signals.
         top: classes shown of each video.
     """
 
@@ -52,37 +61,51 @@ def main() -> None:
     experiment_config = ExperimentConfig(**{name: value for name, value in saved.items() if name in known})
     classifier = with_saved_head(experiment_classifier(experiment_config), config.run, class_names)
     cls = agent_class(saved["agent"])
-    environment = getattr(cls, "environment", "VideoClipSelect-v0")
-    if saved["observation"] not in ("auto", "skim") or "VideoFrameSelect-v0" in (environment, saved["environment"]):
-        raise SystemExit(f"the agent of {config.run} does not choose clips from skims: it needs the classifier first")
-    size = (experiment_config.skim_size, experiment_config.skim_size)
+
+    def problem_on(source: BankSource) -> SelectionProblem:
+        return make_problem(experiment_config, source, cls, experiment_config.sections)
+
+    signals = signals_of(experiment_config, [cls])
+    spec = looks_spec(experiment_config, classifier, ("skim", *signals), class_names)
     # The agent asks its environment for shapes alone: one video of nothing has them.
-    nothing = ClipBank.from_tensors(
-        torch.zeros(1, experiment_config.candidates, len(class_names)),
-        [0],
-        skim=torch.zeros((1, experiment_config.candidates, experiment_config.skim_frames, 3, *size), dtype=torch.uint8),
-    )
-    problem = make_problem(experiment_config, BankSource(nothing), cls, experiment_config.sections)
-    shape = problem.observation_space.shape or ()
-    agent = cls.load(config.run / cls.file_name, SelectVectorEnv(problem, num_envs=1))
-    geometry = classifier.geometry
+    env = SelectVectorEnv(problem_on(BankSource(one_video_bank(spec, experiment_config.candidates or 30))), num_envs=1)
+    agent = cls.load(config.run / cls.file_name, env)
+    looks_at = getattr(agent, "looks_at", (env.problem.observation,))
+    if not set(looks_at) <= set(spec.fields):
+        raise SystemExit(f"the agent of {config.run} looks at {', '.join(looks_at)}: it needs the classifier first")
     options: dict[str, Any] = {
         "classifier": classifier.to(experiment_config.torch_device),
-        "grid": ClipGrid(
-            num_clips=experiment_config.candidates,
-            num_frames=geometry.num_frames,
-            frame_stride=geometry.frame_stride,
-        ),
-        "skim": SkimSpec(num_frames=experiment_config.skim_frames, resize=size, crop=size),
-        "num_sections": experiment_config.sections,
-        "num_clips": experiment_config.clips,
-        "predict": lambda skims: agent.predict(skims.reshape(-1, *shape), deterministic=True)[0],
+        "spec": looks_spec(experiment_config, classifier, looks_at, class_names),
+        "make_problem": problem_on,
+        "select": lambda problem, contexts: selection_of(agent, problem, contexts),
     }
     for video in config.videos:
         try:
             show(video, recognise(str(video), **options), class_names, top=config.top)
         except VideoError as error:
             Console().print(str(error), style="red")
+
+
+def looks_spec(
+    config: ExperimentConfig, classifier: ClipClassifier, fields: tuple[str, ...], class_names: tuple[str, ...]
+) -> BankSpec:
+    """The grid of a configuration and some of its decoded fields."""
+    geometry = classifier.geometry
+    return BankSpec(
+        dataset="",
+        split="",
+        dataset_fingerprint="",
+        class_names=class_names,
+        classifier=classifier.name,
+        weights_sha256="",
+        classifier_gmacs=classifier.gmacs_per_clip(),
+        clip_resize=geometry.resize,
+        clip_crop=geometry.crop,
+        grid=ClipGrid(num_clips=config.candidates, num_frames=geometry.num_frames, frame_stride=geometry.frame_stride),
+        fields=fields,
+        skim=skim_spec(config) if "skim" in fields else None,
+        signals=signal_spec(config) if set(fields) - {"skim"} else None,
+    )
 
 
 def with_saved_head(classifier: ClipClassifier, run: Path, class_names: tuple[str, ...]) -> ClipClassifier:

@@ -96,7 +96,7 @@ class _AgentName:
 
 def train(config: TrainConfig, settings: Any) -> Path:
     """Train, evaluate and report one run; returns its folder."""
-    experiment = make_experiment(config)
+    experiment = make_experiment(config, agent_classes=[agent_class(config.agent)])
     env = SelectVectorEnv(experiment.train_problem(agent_class(config.agent)), num_envs=config.num_envs)
     agent = make_agent(config.agent, env, seed=config.seed, device=config.torch_device, **dataclasses.asdict(settings))
     folder = new_run_folder(config.runs, config.agent.replace(":", "."))
@@ -134,7 +134,7 @@ def evaluate_run(config: EvalConfig) -> Path:
     if not hasattr(cls, "load"):
         raise SystemExit(f"agent {experiment_config.agent!r} has no load(path, env): it cannot be evaluated later")
     head = load_head(config.eval / HEAD) if (config.eval / HEAD).exists() else None
-    experiment = make_experiment(experiment_config, head=head)
+    experiment = make_experiment(experiment_config, agent_classes=[cls], head=head)
     env = SelectVectorEnv(experiment.train_problem(cls), num_envs=experiment_config.num_envs)
     agent = cls.load(config.eval / getattr(cls, "file_name", AGENT), env, device=experiment_config.torch_device)
     folder = new_run_folder(config.runs, f"eval-{config.eval.name}")

@@ -5,6 +5,7 @@ Dataset, classifier and grid in; banks (cached) and environments out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,9 +14,10 @@ from torch import nn
 from tqdm import tqdm
 
 from vidselect_classifiers import ClipClassifier, make_classifier
-from vidselect_env.bank import ClipBank, SkimSpec
+from vidselect_env.bank import ClipBank, SignalSpec, SkimSpec
 from vidselect_env.bank.cached import cached_bank
 from vidselect_env.bank.head import bank_head, cross_fitted, with_head
+from vidselect_env.bank.spec import SIGNALS
 from vidselect_env.datasets import VideoDataset, load_dataset
 from vidselect_env.envs.clip_select import ClipSelectProblem
 from vidselect_env.envs.frame_select import FrameSelectProblem
@@ -42,11 +44,17 @@ class ExperimentConfig:
         head: fit a linear head on the training split's features (the training videos themselves are judged
             by heads of other folds), keep the weights' own, or auto: fit where the classes are not the same.
         folds: of the training videos, for a head that is fitted.
-        candidates: clips that the grid lays on each video.
+        sgs: the classifier's stage after which similarity guided sampling stands, if it has it.
+        sgs_bins: its number of bins, where not the number of maps.
+        sgs_kernel: linear, linear_mean or kronecker.
+        candidates: clips that the grid lays on each video; None for as many as fit, end to end.
         crops: of each clip that the classifier sees: 1, the centre, or 10. With 10 agents learn on the centre,
             and one that scores frames is also tested on all ten.
         skim_frames: frames of the cheap look at a candidate.
         skim_size: its height and width, in pixels.
+        signals: of compressed video and sound, in the bank: vectors, residual, intra, mel; None for those that
+            the agents take.
+        signal_frames: frames of a candidate that vectors and residuals are kept of.
         environment: VideoClipSelect-v0, VideoFrameSelect-v0, or auto: the one that the agent is made for.
         observation: what the agent sees of a candidate, or auto: skims to select clips, features and
             predictions to select frames.
@@ -54,8 +62,8 @@ class ExperimentConfig:
         clips: N, candidates a section.
         test_sections: M in testing, where another.
         penalty: of a wrongly classified clip (gamma of DSN's Eq. 6).
-        frames: T, candidates that are kept or dropped.
-        kept: m, how many of them are kept in testing.
+        frames: T, candidates that are kept or dropped; None for all of a video's.
+        kept: m, how many of them are kept in testing (K of SCSampler).
         omega: reward of turning a wrong prediction right (AS, Eq. 4).
         alpha: weight of a dropped candidate (AS, Eq. 10).
         device: cpu, cuda, or auto.
@@ -74,18 +82,23 @@ class ExperimentConfig:
     clip_stride: int | None = None
     head: Literal["auto", "fit", "keep"] = "auto"
     folds: int = 5
-    candidates: int = 30
+    sgs: str | None = None
+    sgs_bins: int | None = None
+    sgs_kernel: str = "linear"
+    candidates: int | None = 30
     crops: Literal[1, 10] = 1
     skim_frames: int = 8
     skim_size: int = 32
+    signals: tuple[str, ...] | None = None
+    signal_frames: int = 4
     environment: Literal["auto", "VideoClipSelect-v0", "VideoFrameSelect-v0"] = "auto"
     observation: Literal["auto", "skim", "features", "features+predictions", "predictions"] = "auto"
     sections: int = 6
     clips: int = 3
     test_sections: int | None = None
     penalty: float = 0.5
-    frames: int = 25
-    kept: int = 12
+    frames: int | None = 18
+    kept: int = 6
     omega: float = 10.0
     alpha: float = 0.0
     device: str = "auto"
@@ -125,12 +138,16 @@ def make_problem(config: ExperimentConfig, source: BankSource, agent_class: Any,
     environment = config.environment
     if environment == "auto":
         environment = getattr(agent_class, "environment", "VideoClipSelect-v0")
+    observation: str = config.observation
+    if observation == "auto":
+        own = "features+predictions" if environment == "VideoFrameSelect-v0" else "skim"
+        observation = getattr(agent_class, "observation", own)
     if environment == "VideoFrameSelect-v0":
         return FrameSelectProblem(
             source,
             num_frames=config.frames,
             num_kept=config.kept,
-            observation="features+predictions" if config.observation == "auto" else config.observation,
+            observation=observation,
             omega=config.omega,
             alpha=config.alpha,
         )
@@ -138,7 +155,7 @@ def make_problem(config: ExperimentConfig, source: BankSource, agent_class: Any,
         source,
         num_sections=num_sections,
         num_clips=config.clips,
-        observation="skim" if config.observation == "auto" else config.observation,
+        observation=observation,
         penalty=config.penalty,
         per_section=getattr(agent_class, "per_section", False),
     )
@@ -152,8 +169,17 @@ def steps_of(problem: SelectionProblem, num_videos: int) -> int:
 def experiment_classifier(config: ExperimentConfig) -> ClipClassifier:
     """The classifier that a configuration names, with its weights."""
     return make_classifier(
-        config.classifier, weights=config.weights, num_frames=config.clip_frames, frame_stride=config.clip_stride
+        config.classifier,
+        weights=config.weights,
+        sgs=sgs_options(config.sgs, config.sgs_bins, config.sgs_kernel),
+        num_frames=config.clip_frames,
+        frame_stride=config.clip_stride,
     )
+
+
+def sgs_options(after: str | None, num_bins: int | None, kernel: str) -> dict[str, Any] | None:
+    """What `make_classifier` takes as `sgs`."""
+    return None if after is None else {"after": after, "num_bins": num_bins, "kernel": kernel}
 
 
 def needs_head(config: ExperimentConfig, classifier: ClipClassifier, class_names: tuple[str, ...]) -> bool:
@@ -163,16 +189,24 @@ def needs_head(config: ExperimentConfig, classifier: ClipClassifier, class_names
     return classifier.num_classes != len(class_names) or classifier.class_names not in (None, class_names)
 
 
-def make_experiment(config: ExperimentConfig, *, head: nn.Linear | None = None, progress: bool = True) -> Experiment:
+def make_experiment(
+    config: ExperimentConfig,
+    *,
+    agent_classes: Sequence[Any] = (),
+    head: nn.Linear | None = None,
+    progress: bool = True,
+) -> Experiment:
     """Load or build everything that `config` names.
 
     Args:
+        agent_classes: whose `signals`, if they have any, the banks are to hold.
         head: of an earlier experiment, to be used as it is.
 
     Raises:
         ValueError: a name, split, size or label that does not fit; the message says which.
     """
     classifier = experiment_classifier(config)
+    signals = signals_of(config, agent_classes)
     train_set, test_set = (
         load_dataset(
             config.dataset,
@@ -183,7 +217,7 @@ def make_experiment(config: ExperimentConfig, *, head: nn.Linear | None = None, 
         )
         for split in (config.train_split, config.test_split)
     )
-    train_bank, test_bank = (_bank(config, dataset, classifier, progress) for dataset in (train_set, test_set))
+    train_bank, test_bank = (_bank(config, dataset, classifier, signals, progress) for dataset in (train_set, test_set))
     test_crops: list[ClipBank] = []
     if config.crops == 10:
         test_crops = [test_bank.crop(number) for number in range(10)]
@@ -209,13 +243,40 @@ def make_experiment(config: ExperimentConfig, *, head: nn.Linear | None = None, 
     )
 
 
-def _bank(config: ExperimentConfig, dataset: VideoDataset, classifier: ClipClassifier, progress: bool) -> ClipBank:
+def signals_of(config: ExperimentConfig, agent_classes: Sequence[Any]) -> tuple[str, ...]:
+    """The signals in the banks: the configuration's, or those that any of the agents takes."""
+    if config.signals is not None:
+        return config.signals
+    wanted = {signal for cls in agent_classes for signal in getattr(cls, "signals", ())}
+    return tuple(signal for signal in SIGNALS if signal in wanted)
+
+
+def skim_spec(config: ExperimentConfig) -> SkimSpec:
+    """The cheap look of a configuration."""
     size = (config.skim_size, config.skim_size)
+    return SkimSpec(num_frames=config.skim_frames, resize=size, crop=size)
+
+
+def signal_spec(config: ExperimentConfig) -> SignalSpec:
+    """The signals of a configuration; residuals and I-frames are as large as skims."""
+    size = (config.skim_size, config.skim_size)
+    return SignalSpec(num_frames=config.signal_frames, resize=size, crop=size)
+
+
+def _bank(
+    config: ExperimentConfig,
+    dataset: VideoDataset,
+    classifier: ClipClassifier,
+    signals: Sequence[str],
+    progress: bool,
+) -> ClipBank:
     return cached_bank(
         dataset,
         classifier,
         num_clips=config.candidates,
-        skim=SkimSpec(num_frames=config.skim_frames, resize=size, crop=size),
+        fields=("logits", "features", "skim", *signals),
+        skim=skim_spec(config),
+        signals=signal_spec(config) if signals else None,
         crops=config.crops,
         device=config.torch_device,
         batch_size=config.clips_per_batch,

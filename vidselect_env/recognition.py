@@ -1,25 +1,24 @@
-"""Recognising one video: look at skims, choose, and decode and classify only what was chosen.
+"""Recognising one video: look at it cheaply, choose, and decode and classify only what was chosen.
 
-Shapes: K candidates, M chosen clips, C classes, T frames a clip.
+Shapes: L candidates of the grid, K that are offered, M chosen clips, C classes.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from vidselect_classifiers import ClipClassifier
-from vidselect_env.bank.spec import SkimSpec
-from vidselect_env.video.clips import ClipGrid, middle_frames, section_candidates
+from vidselect_env.bank import BankSpec, ClipBank
+from vidselect_env.bank.decode import read_with_fields
+from vidselect_env.envs.problem import SelectionProblem
+from vidselect_env.envs.sources import BankSource
 from vidselect_env.video.decode import FrameSize, read_clips
 from vidselect_env.video.index import index_video
-
-Predict = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Recognition:
     probabilities: (C,) the mean over the chosen clips (DSN, Eq. 4).
     chosen: (M,) positions on the grid; start_s: (M,) seconds into the video.
     num_candidates: clips of the grid that were looked at.
-    milliseconds: of `index`, `skim`, `score`, `decode` and `classify`.
+    milliseconds: of `index`, `look`, `score`, `decode` and `classify`.
     """
 
     probabilities: Tensor
@@ -43,34 +42,32 @@ def recognise(
     path: str,
     *,
     classifier: ClipClassifier,
-    grid: ClipGrid,
-    skim: SkimSpec,
-    num_sections: int,
-    num_clips: int,
-    predict: Predict,
+    spec: BankSpec,
+    make_problem: Callable[[BankSource], SelectionProblem],
+    select: Callable[[SelectionProblem, Tensor], Tensor],
 ) -> Recognition:
     """Recognise the action of a video file.
 
     Args:
         path: of the file.
         classifier: names the action; where its parameters are, it runs.
-        grid, skim: as the agent was trained on.
-        num_sections, num_clips: M and N.
-        predict: from skims (M * N, S, 3, h, w) uint8 to the clip chosen in each section (M,).
+        spec: the grid, and the fields that the selector looks at, as of the bank that it was trained on.
+        make_problem: the problem that it was trained on, on another source.
+        select: from a problem and contexts (B,) to the chosen candidates (B, K) bool.
 
     Raises:
-        VideoError: the file cannot be read.
+        VideoError: the file cannot be read, or has not the signals that the selector looks at.
     """
     clock = _Clock()
     index = index_video(path)
     clock.lap("index")
-    frames = grid.frame_indices(index.info.num_frames)
-    offered = section_candidates(len(frames), num_sections, num_clips)
-    looked_at = frames[offered.flatten()][:, middle_frames(grid.num_frames, skim.num_frames)]
-    [skims] = read_clips(path, looked_at, sizes=[skim.frame_size], index=index)
-    clock.lap("skim")
-    actions = torch.as_tensor(predict(skims.numpy())).view(num_sections, 1)
-    chosen = offered.gather(1, actions).squeeze(1)
+    frames = spec.grid.frame_indices(index.info.num_frames)
+    context = torch.zeros(1, dtype=torch.int64)
+    offered = make_problem(BankSource(one_video_bank(spec, len(frames)))).candidates(context)[0].unique()
+    _, fields = read_with_fields(path, frames[offered], spec=spec, sizes=[], index=index)
+    clock.lap("look")
+    problem = make_problem(BankSource(one_video_bank(spec, len(frames), offered=offered, fields=fields)))
+    chosen = problem.candidates(context)[select(problem, context).cpu()].unique()
     clock.lap("score")
     geometry = classifier.geometry
     [clips] = read_clips(path, frames[chosen], sizes=[FrameSize(geometry.resize, geometry.crop)], index=index)
@@ -79,8 +76,29 @@ def recognise(
     with torch.inference_mode():
         probabilities = classifier(clips.to(device)).logits.float().softmax(-1).mean(0).cpu()
     clock.lap("classify")
-    start_s = grid.starts(index.info.num_frames)[chosen] / index.info.fps
-    return Recognition(probabilities, chosen, start_s, offered.numel(), clock.laps)
+    start_s = spec.grid.starts(index.info.num_frames)[chosen] / index.info.fps
+    return Recognition(probabilities, chosen, start_s, len(offered), clock.laps)
+
+
+def one_video_bank(
+    spec: BankSpec, num_candidates: int, *, offered: Tensor | None = None, fields: Mapping[str, Tensor] | None = None
+) -> ClipBank:
+    """A bank of one video that no classifier has seen: its logits say nothing.
+
+    Args:
+        offered: (K,) the candidates that `fields`, each (K, ...), are of; of the others they are zero.
+    """
+    decoded = {}
+    for name in spec.fields:
+        whole = torch.zeros((num_candidates, *spec.shape(name)), dtype=None if fields is None else fields[name].dtype)
+        if name == "skim":
+            whole = whole.to(torch.uint8)
+        if fields is not None:
+            whole[offered] = fields[name]
+        decoded[name] = whole[None]
+    return ClipBank.from_tensors(
+        torch.zeros(1, num_candidates, len(spec.class_names)), [0], skim=decoded.pop("skim", None), signals=decoded
+    )
 
 
 class _Clock:

@@ -86,6 +86,11 @@ class Agent(ABC):
         """Whether it looks at observations; a reference that does not is not charged for making them."""
         return True
 
+    @property
+    def looks_at(self) -> tuple[str, ...]:
+        """The fields of a bank that it needs of a new video in order to choose."""
+        return (self.env.problem.observation,) if self.observes else ()
+
     def modules(self) -> nn.ModuleDict:
         """The networks that `save` writes."""
         return nn.ModuleDict()
@@ -110,10 +115,15 @@ class Agent(ABC):
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if header.get("agent") != cls.name:
             raise ValueError(f"{str(path)!r} holds agent {header.get('agent')!r}, not {cls.name!r}")
-        config = cls.config_class(**header["config"])
+        config = cls.config_class(**cls.restored(header["config"]))
         agent = cls(env, config=config, seed=header["seed"], device=device)
         agent.modules().load_state_dict(tensors)
         return agent
+
+    @classmethod
+    def restored(cls, saved: dict[str, Any]) -> dict[str, Any]:
+        """The fields of a configuration as they were before they were written as JSON."""
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
 
 
 class ObservingAgent(Agent):
@@ -125,7 +135,7 @@ class ObservingAgent(Agent):
 
     def select(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
         actions = self.act(problem.observe(contexts).to(self.device), deterministic=True)
-        return problem.selection(contexts, actions.to(contexts.device))
+        return problem.selection(contexts, actions.to(contexts.device)) & problem.valid(contexts)
 
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False

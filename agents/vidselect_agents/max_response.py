@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vidselect_agents.base import Agent, Callback, ObservingAgent, progress
+from vidselect_agents.base import ObservingAgent
 from vidselect_agents.scorers.cost import gmacs_of_observations
 from vidselect_agents.scorers.sections import make_backbone
+from vidselect_agents.supervised import ObservationScorer
 from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.problem import SelectionProblem
 
@@ -34,7 +35,7 @@ class MaxResponseConfig:
     weight_decay: float = 1e-4
 
 
-class MaxResponse(ObservingAgent):
+class MaxResponse(ObservationScorer, ObservingAgent):
     """Learns the video's label from each single candidate; never asks the classifier."""
 
     name = "max_response"
@@ -57,38 +58,15 @@ class MaxResponse(ObservingAgent):
     def scorer_gmacs(self, problem: SelectionProblem) -> float:
         return gmacs_of_observations(self.network, problem)
 
-    @torch.no_grad()
-    def act(self, observations: Tensor, *, deterministic: bool) -> Tensor:
-        """Per section, the candidate with the largest class probability."""
-        self.network.eval()
-        return self.env.problem.choose(self._logits(observations).softmax(-1).amax(-1))
+    def score_observations(self, observations: Tensor) -> Tensor:
+        """The largest class probability of each candidate."""
+        return self._logits(observations).softmax(-1).amax(-1)
 
-    def learn(self, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False) -> Agent:
-        optimizer = torch.optim.Adam(
-            self.network.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay
-        )
-        updates = -(-total_timesteps // self.env.num_envs)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
-        observations, _ = self.env.reset(seed=self.seed)
-        with progress(total_timesteps, label=self.name, shown=progress_bar) as bar:
-            for _ in range(updates):
-                self.network.train()
-                targets = self.env.problem.targets(self.env.contexts).to(self.device).float()
-                shares = (targets / targets.sum(-1, keepdim=True))[:, None]
-                logits = self._logits(observations.to(self.device))
-                loss = F.cross_entropy(logits.flatten(0, 1), shares.expand_as(logits).flatten(0, 1))
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-                actions = self.env.problem.choose(logits.detach().softmax(-1).amax(-1))
-                self.logger.record_mean("train/loss", loss.item())
-                observations, *_ = self.env.step(actions.to(self.env.device))
-                self.num_timesteps += self.env.num_envs
-                bar.update(self.env.num_envs)
-                if callback is not None and not callback(self):
-                    break
-        return self
+    def loss(self, observations: Tensor, contexts: Tensor, *, done: float) -> Tensor:
+        targets = self.env.problem.targets(contexts).to(self.device).float()
+        shares = (targets / targets.sum(-1, keepdim=True))[:, None]
+        logits = self._logits(observations.to(self.device))
+        return F.cross_entropy(logits.flatten(0, 1), shares.expand_as(logits).flatten(0, 1))
 
     def _logits(self, observations: Tensor) -> Tensor:
         """Class logits of every candidate, (B, K, C)."""

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vidselect_agents.base import Agent, Callback
+from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.problem import SelectionProblem
 
 
@@ -32,23 +33,27 @@ class Reference(Agent):
         return False
 
     @abstractmethod
-    def blind_scores(self, problem: SelectionProblem, count: int) -> Tensor:
-        """Scores (count, K) that depend on nothing but the problem's shape."""
+    def blind_scores(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
+        """Scores (B, K) that depend on nothing but the problem's shape."""
 
     def learn(self, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False) -> Agent:
         """Nothing to learn."""
         return self
 
     def select(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
-        scores = self.blind_scores(problem, len(contexts)).to(contexts.device)
-        return problem.selection(contexts, problem.choose(scores))
+        return problem.best(contexts, self.blind_scores(problem, contexts).to(contexts.device))
 
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[Any, Any]:
         is_single = np.ndim(observation) == len(self.env.single_observation_space.shape or ())
         count = 1 if is_single else len(observation)
-        actions = self.env.problem.choose(self.blind_scores(self.env.problem, count))
+        problem = self.env.problem
+        # Which contexts these are, an observation does not tell; they differ only where videos are padded.
+        contexts = torch.zeros(count, dtype=torch.int64, device=problem.source.device)
+        if not problem.valid(torch.arange(problem.num_contexts, device=contexts.device)).all():
+            raise ValueError(f"{self.name!r} must know the video where videos have different lengths: use select()")
+        actions = problem.choose(self.blind_scores(problem, contexts))
         actions = actions[0] if is_single else actions
         return (actions.cpu().numpy() if isinstance(observation, np.ndarray) else actions), state
 
@@ -58,8 +63,8 @@ class RandomReference(Reference):
 
     name = "random"
 
-    def blind_scores(self, problem: SelectionProblem, count: int) -> Tensor:
-        return torch.rand(count, len(problem.uniform()), generator=self.generator, device=self.device)
+    def blind_scores(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
+        return torch.rand(problem.candidates(contexts).shape, generator=self.generator, device=self.device)
 
 
 class UniformReference(Reference):
@@ -67,8 +72,8 @@ class UniformReference(Reference):
 
     name = "uniform"
 
-    def blind_scores(self, problem: SelectionProblem, count: int) -> Tensor:
-        return problem.uniform().float().expand(count, -1)
+    def blind_scores(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
+        return problem.uniform(contexts).float()
 
 
 class DenseReference(Reference):
@@ -76,11 +81,11 @@ class DenseReference(Reference):
 
     name = "dense"
 
-    def blind_scores(self, problem: SelectionProblem, count: int) -> Tensor:
+    def blind_scores(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
         raise ValueError("'dense' takes all candidates, which is no action here: use select()")
 
     def select(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
-        return torch.ones(problem.candidates(contexts).shape, dtype=torch.bool, device=contexts.device)
+        return problem.valid(contexts)
 
 
 class OracleReference(Reference):
@@ -88,9 +93,50 @@ class OracleReference(Reference):
 
     name = "oracle"
 
-    def blind_scores(self, problem: SelectionProblem, count: int) -> Tensor:
+    def blind_scores(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
         raise ValueError("'oracle' needs the label, which no observation shows: use select()")
 
     def select(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
-        of_labels = (problem.probabilities(contexts) * problem.targets(contexts)[:, None]).amax(-1)
-        return problem.selection(contexts, problem.choose(of_labels))
+        return problem.best(contexts, label_probabilities(problem, contexts))
+
+
+class EmpiricalReference(Reference):
+    """Candidates drawn where the oracle's lay in the training videos (SCSampler, section 4.1.1).
+
+    `learn` makes the histogram of their places, with the extent of each video mapped to [0, 1].
+    """
+
+    name = "empirical"
+    num_bins = 20
+
+    def __init__(self, env: SelectVectorEnv, **options: Any) -> None:
+        super().__init__(env, **options)
+        self.histogram = nn.Parameter(torch.full((self.num_bins,), 1 / self.num_bins), requires_grad=False)
+
+    def modules(self) -> nn.ModuleDict:
+        return nn.ModuleDict({"histogram": nn.ParameterList([self.histogram])})
+
+    def learn(self, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False) -> Agent:
+        problem = self.env.problem
+        contexts = torch.arange(problem.num_contexts, device=problem.source.device)
+        chosen = torch.cat([problem.best(part, label_probabilities(problem, part)) for part in contexts.split(1024)])
+        counts = torch.bincount(self._bins(problem, contexts)[chosen], minlength=self.num_bins)
+        self.histogram.copy_(counts / counts.sum())
+        return self
+
+    def blind_scores(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
+        """Keys whose largest are a draw without replacement in proportion to the histogram (Gumbel's trick)."""
+        bins = self._bins(problem, contexts).cpu()
+        uniform = torch.rand(bins.shape, generator=self.generator)
+        return self.histogram[bins].clamp(min=1e-9).log() - (-uniform.log()).log()
+
+    def _bins(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
+        """The bin of the histogram that each candidate lies in, (B, K)."""
+        counts = problem.source.num_candidates.to(contexts.device)[problem.videos(contexts)]
+        places = (problem.candidates(contexts) + 0.5) / counts[:, None]
+        return (places * self.num_bins).long().clamp(max=self.num_bins - 1)
+
+
+def label_probabilities(problem: SelectionProblem, contexts: Tensor) -> Tensor:
+    """The largest probability of a true class that each candidate has: (B, K)."""
+    return (problem.probabilities(contexts) * problem.targets(contexts)[:, None]).amax(-1)

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from vidselect_classifiers.base import ClipClassifier, ClipGeometry, ClipOutput
 from vidselect_classifiers.cost import gmacs
 from vidselect_classifiers.registry import lookup
-from vidselect_classifiers.weights import WeightsError, load_weights, save_weights, weights_sha256
+from vidselect_classifiers.weights import WeightsError, holds_sgs, load_weights, save_weights, weights_sha256
 
 __all__ = [
     "CLASSIFIERS",
@@ -39,6 +40,15 @@ CLASSIFIERS: dict[str, Any] = {
     "mvit_v2_s": f"{_HERE}.torchvision_models:mvit_v2_s",
     "swin3d_t": f"{_HERE}.torchvision_models:swin3d_t",
     "i3d": f"{_HERE}.i3d:i3d",
+    "x3d_xs": f"{_HERE}.x3d:x3d_xs",
+    "x3d_s": f"{_HERE}.x3d:x3d_s",
+    "x3d_m": f"{_HERE}.x3d:x3d_m",
+    "x3d_l": f"{_HERE}.x3d:x3d_l",
+    "x3d_xl": f"{_HERE}.x3d:x3d_xl",
+    "resnet3d_18_modified": f"{_HERE}.resnet3d:resnet3d_18_modified",
+    "resnet3d_50": f"{_HERE}.resnet3d:resnet3d_50",
+    "i3d_r50": f"{_HERE}.resnet3d:i3d_r50",
+    "r2plus1d_50": f"{_HERE}.resnet3d:r2plus1d_50",
     "frame_resnet18": f"{_HERE}.frame_resnet:frame_resnet18",
     "frame_resnet50": f"{_HERE}.frame_resnet:frame_resnet50",
 }
@@ -50,6 +60,7 @@ def make_classifier(
     num_classes: int | None = None,
     weights: str | os.PathLike[str] | None = None,
     replace_head: bool = False,
+    sgs: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> ClipClassifier:
     """A classifier by name, in evaluation mode.
@@ -62,6 +73,8 @@ def make_classifier(
         weights: path to a `.safetensors`, `.pt` or `.pth` file, or a published name (`kinetics400`,
             `imagenet`, `default`); None for a fresh, untrained network.
         replace_head: take a new, untrained head of `num_classes` where the weights' head has another size.
+        sgs: arguments of `with_sgs`, such as `{"after": "layer1"}`: similarity guided sampling inside it. The
+            weights may be of such a classifier, or of one without, whose similarity network is then new.
         options: fields of `ClipGeometry` to change (`num_frames=8`, `crop=(112, 112)`), and what else the
             builder takes (`width` of tiny_r3d); None leaves the classifier's own.
 
@@ -73,6 +86,16 @@ def make_classifier(
     given = {name: value for name, value in (options | {"num_classes": num_classes}).items() if value is not None}
     classifier: ClipClassifier = builder(**given)
     classifier.name = classifier.name or name
+    if sgs is not None and (weights is None or holds_sgs(classifier, weights)):
+        classifier, sgs = _with_sgs(classifier, sgs), None
     if weights is not None:
         load_weights(classifier, weights, num_classes=num_classes, replace_head=replace_head)
+    if sgs is not None:
+        classifier = _with_sgs(classifier, sgs)
     return classifier.eval()
+
+
+def _with_sgs(classifier: ClipClassifier, options: Mapping[str, Any]) -> ClipClassifier:
+    from vidselect_classifiers.sgs import with_sgs
+
+    return with_sgs(classifier, **options)

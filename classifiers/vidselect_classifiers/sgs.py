@@ -16,22 +16,26 @@ from vidselect_classifiers.base import ClipClassifier
 from vidselect_classifiers.cost import gmacs
 from vidselect_classifiers.ragged import RaggedMaps
 
-KERNELS = ("linear", "kronecker")
+KERNELS = ("linear", "linear_mean", "kronecker")
 SIMILARITIES = ("magnitude", "angular", "spherical")
 
 
 class SimilarityGuidedSampling(nn.Module):
     """Merges the T maps of a clip into as many as its similarity bins that are not empty.
 
-    A similarity network (spatial average, two convolutions over time of kernel 1 with a ReLU between) places
-    every map in a similarity space; maps that fall into the same bin there are added (section 4).
+    A similarity network (spatial average, two convolutions over time of kernel 1) places every map in a
+    similarity space; maps that fall into the same bin there are merged (section 4). As in the authors' code,
+    of which the paper says nothing, a ReLU stands between the convolutions and a batch norm after them:
+    without it all maps of a clip begin in one bin.
 
     Args:
         channels: C of the maps.
         num_bins: along each coordinate: of a magnitude one number, None for T; otherwise one for each
             coordinate, the paper's (4, 8) angles or (2, 4, 4) for radius and angles. May be changed after
             training (Table A.4).
-        kernel: `linear` (Eq. 6) or `kronecker` (Eq. 5); the second gives the similarity network no gradient.
+        kernel: `linear` (Eq. 6: a weighted sum), `linear_mean` (the same, divided by the sum of its weights,
+            so that a merged map is as large as those it is made of), or `kronecker` (Eq. 5: the plain mean,
+            which gives the similarity network no gradient).
         similarity: bins of the `magnitude` (Eq. 1), of the direction (`angular`), or of both (`spherical`).
         embedding_dim: L; None for 8, or what the coordinates need.
 
@@ -65,7 +69,10 @@ class SimilarityGuidedSampling(nn.Module):
             raise ValueError(f"embedding_dim ({embedding_dim}) of bins {self.num_bins} must be {needed}")
         self.embedding_dim = embedding_dim or needed or 8
         self.embed = nn.Sequential(
-            nn.Conv1d(channels, channels, 1), nn.ReLU(inplace=True), nn.Conv1d(channels, self.embedding_dim, 1)
+            nn.Conv1d(channels, channels, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv1d(channels, self.embedding_dim, 1),
+            nn.BatchNorm1d(self.embedding_dim),
         )
         self.forced_bins: int | None = None
 
@@ -90,9 +97,10 @@ class SimilarityGuidedSampling(nn.Module):
             own = bin_weights(coordinate, num_bins=bins, kernel=self.kernel)
             weights = own if weights is None else (weights[:, :, None] * own[:, None]).flatten(1, 2)  # Eq. 9
         assert weights is not None
-        if self.kernel == "kronecker":
-            weights = weights / weights.sum(-1, keepdim=True).clamp(min=1)  # the mean of Eq. 5
-        return weights
+        if self.kernel == "linear":
+            return weights
+        total = weights.sum(-1, keepdim=True)
+        return weights / torch.where(total > 0, total, 1)
 
     def forward(self, maps: Tensor) -> RaggedMaps | Tensor:
         """Maps (B, C, T, H, W) to (C, B', H, W) of each clip, B' being the bins that are not empty.
@@ -148,13 +156,14 @@ def spherical(embedding: Tensor) -> Tensor:
 def bin_weights(coordinate: Tensor, *, num_bins: int, kernel: str) -> Tensor:
     """Psi of Eq. 4 for values (B, T) and N bins from 0 to their maximum: (B, N, T).
 
-    Bins have half-width gamma = max / (2 N) and centres (2 b - 1) gamma (Eqs. 2 and 3). As in Eq. 8 no gradient
-    goes through them. With `kronecker` a weight is 1 or 0, not yet divided by the bin's count, and what lies on
-    an edge belongs to the bin above (the maximum to the last).
+    Bins have half-width gamma = max / (2 N) and centres (2 b - 1) gamma (Eqs. 2 and 3). The gradient of a value
+    that is not the maximum is Eq. 8's; the maximum's is that of moving all bins, as in the authors' code, so that
+    the scale of the values gets none. With `kronecker` a weight is 1 or 0, not yet divided by the bin's count, and
+    what lies on an edge belongs to the bin above (the maximum to the last).
 
     Example: values 0.2, 0.9, 1.0 in 2 bins, centres 0.25 and 0.75 -> linear weights [0.8, 0, 0], [0, 0.4, 0].
     """
-    peak = coordinate.detach().amax(-1, keepdim=True)
+    peak = coordinate.amax(-1, keepdim=True)
     # In half-widths from 0, by one division: the maximum lies at 2 N exactly.
     place = coordinate / torch.where(peak > 0, peak, 1) * (2 * num_bins)
     if kernel == "kronecker":

@@ -1,6 +1,6 @@
 """Loading, saving and identifying a classifier's weights.
 
-Weights are a file (`.safetensors`, or `.pt`/`.pth` read with `weights_only=True`) or a published name
+Weights are a file (`.safetensors`, or `.pt`/`.pth`/`.pyth` read with `weights_only=True`) or a published name
 (`kinetics400`). What does not fit is an error, never a silent skip.
 """
 
@@ -54,8 +54,8 @@ def load_weights(
 
     Args:
         classifier: made by a builder; its `name` says which published names there are.
-        weights: path to a `.safetensors`, `.pt` or `.pth` file, or a published name. A `.pt` file holds the
-            network's state dict, or one under the key `state_dict` or `model`.
+        weights: path to a `.safetensors`, `.pt`, `.pth` or `.pyth` file, or a published name. A `.pt` file holds the
+            network's state dict, or one under the key `state_dict`, `model_state` or `model`.
         num_classes: outputs the head must have; None for as many as the weights have.
         replace_head: keep a freshly initialised head of `num_classes` where the weights' head is of another
             size or absent.
@@ -86,6 +86,15 @@ def load_weights(
     classifier.network.load_state_dict(state, strict=False)
     if class_names is not None:
         classifier.set_class_names(class_names)
+
+
+def holds_sgs(classifier: ClipClassifier, weights: str | os.PathLike[str]) -> bool:
+    """Whether weights are of a classifier with similarity guided sampling.
+
+    Raises:
+        WeightsError: no such weights, or they cannot be read.
+    """
+    return any(key.startswith("sgs.") for key in _read(classifier.name, weights)[0])
 
 
 def save_weights(classifier: ClipClassifier, path: str | os.PathLike[str]) -> None:
@@ -132,11 +141,11 @@ def _read(name: str, weights: str | os.PathLike[str]) -> tuple[dict[str, Tensor]
             return _read_file(CHECKPOINTS / entry)
         return _read_torchvision(entry, name=str(weights))
     path = Path(weights)
-    if path.suffix not in (".safetensors", ".pt", ".pth"):
+    if path.suffix not in (".safetensors", ".pt", ".pth", ".pyth"):
         names = ", ".join(repr(key) for key in published) or "none"
         raise WeightsError(
             f"unknown weights {str(weights)!r} of {name}: published are {names}; "
-            "a file must end in .safetensors, .pt or .pth"
+            "a file must end in .safetensors, .pt, .pth or .pyth"
         )
     return _read_file(path)
 
@@ -153,11 +162,13 @@ def _read_file(path: Path) -> tuple[dict[str, Tensor], Sequence[str] | None]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise WeightsError(f"weights file {path} cannot be read: {error}") from error
-    for key in ("state_dict", "model"):
+    for key in ("state_dict", "model_state", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise WeightsError(f"weights file {path} must hold tensors by name, or under 'state_dict' or 'model'")
+        raise WeightsError(
+            f"weights file {path} must hold tensors by name, or under 'state_dict', 'model_state' or 'model'"
+        )
     return dict(content), None
 
 
@@ -187,6 +198,8 @@ def _check_fit(state: Mapping[str, Tensor], classifier: ClipClassifier, weights:
     ]
     kinds = {"missing": missing, "unexpected": unexpected, "mis-shaped": mis_shaped}
     problems = [f"{kind} ({len(keys)}): {_listed(keys)}" for kind, keys in kinds.items() if keys]
+    if any(key.startswith("sgs.") for key in unexpected):
+        problems.append("they are of a classifier with similarity guided sampling: say after which stage it stands")
     if problems:
         raise WeightsError("\n  ".join([f"{weights} does not fit {classifier.name}:", *problems]))
 

@@ -13,6 +13,8 @@ from torch import Tensor
 from vidselect_classifiers import CLASSIFIERS, ClipClassifier, ClipGeometry, ClipOutput, make_classifier
 
 # The smallest clips that each network takes (tiny_r3d and mvit_v2_s: their own).
+RESNETS_50 = ("resnet3d_18_modified", "resnet3d_50", "i3d_r50", "r2plus1d_50")
+X3D = ("x3d_xs", "x3d_s", "x3d_m", "x3d_l", "x3d_xl")
 SMALL: dict[str, dict[str, Any]] = {
     "s3d": {"num_frames": 14, "crop": (209, 209)},
     "swin3d_t": {"num_frames": 4, "crop": (64, 64)},
@@ -21,7 +23,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "frame_resnet50": {"crop": (64, 64)},
     **{
         name: {"num_frames": 4, "crop": (32, 32)}
-        for name in ("r3d_18", "r3d_34", "mc3_18", "r2plus1d_18", "r2plus1d_34")
+        for name in ("r3d_18", "r3d_34", "mc3_18", "r2plus1d_18", "r2plus1d_34", *RESNETS_50, *X3D)
     },
 }
 FEATURE_DIMS = {
@@ -31,6 +33,9 @@ FEATURE_DIMS = {
     "mvit_v2_s": 768,
     "swin3d_t": 768,
     "frame_resnet50": 2048,
+    "resnet3d_18_modified": 1024,
+    "resnet3d_50": 1024,
+    **dict.fromkeys(("i3d_r50", "r2plus1d_50", *X3D), 2048),
 }
 NUM_CLASSES = 7
 

@@ -2,6 +2,16 @@
 
 from vidselect_env.bank.build import bank_spec, build_bank
 from vidselect_env.bank.read import ClipBank, Rows, open_bank
-from vidselect_env.bank.spec import BankError, BankSpec, SkimSpec
+from vidselect_env.bank.spec import BankError, BankSpec, SignalSpec, SkimSpec
 
-__all__ = ["BankError", "BankSpec", "ClipBank", "Rows", "SkimSpec", "bank_spec", "build_bank", "open_bank"]
+__all__ = [
+    "BankError",
+    "BankSpec",
+    "ClipBank",
+    "Rows",
+    "SignalSpec",
+    "SkimSpec",
+    "bank_spec",
+    "build_bank",
+    "open_bank",
+]

@@ -18,10 +18,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from vidselect_classifiers import ClipClassifier, weights_sha256
+from vidselect_classifiers import ClipClassifier, ClipOutput, weights_sha256
+from vidselect_classifiers.sgs import gmacs_by_bins
 from vidselect_env.bank.decode import VideoClips, decode_ahead
 from vidselect_env.bank.read import MANIFEST, ClipBank, open_bank, read_shard, sha256_of
-from vidselect_env.bank.spec import BankError, BankSpec, SkimSpec
+from vidselect_env.bank.spec import OUTPUTS, SIGNALS, BankError, BankSpec, SignalSpec, SkimSpec
 from vidselect_env.cache import writable_folder
 from vidselect_env.datasets.base import LabelledVideo, VideoDataset
 from vidselect_env.video.clips import ClipGrid
@@ -35,10 +36,16 @@ def bank_spec(
     num_clips: int | None = 30,
     fields: Sequence[str] = ("logits", "features", "skim"),
     skim: SkimSpec | None = None,
+    signals: SignalSpec | None = None,
     crops: int = 1,
 ) -> BankSpec:
-    """The spec of the bank of this dataset and classifier; the clips are the classifier's own geometry."""
+    """The spec of the bank of this dataset and classifier; the clips are the classifier's own geometry.
+
+    A classifier whose clips cost different amounts adds the field `num_bins`.
+    """
     geometry = classifier.geometry
+    bins_gmacs = gmacs_by_bins(classifier)
+    fields = (*fields, "num_bins") if bins_gmacs else tuple(fields)
     return BankSpec(
         dataset=dataset.name,
         split=dataset.split,
@@ -50,8 +57,10 @@ def bank_spec(
         clip_resize=geometry.resize,
         clip_crop=geometry.crop,
         grid=ClipGrid(num_clips=num_clips, num_frames=geometry.num_frames, frame_stride=geometry.frame_stride),
-        fields=tuple(fields),
+        fields=fields,
         skim=(skim or SkimSpec()) if "skim" in fields else None,
+        signals=(signals or SignalSpec()) if set(SIGNALS) & set(fields) else None,
+        bins_gmacs=bins_gmacs,
         crops=crops,
     )
 
@@ -158,8 +167,8 @@ class _ShardBuilder:
         bar: tqdm,
     ) -> None:
         self._pending: list[Tensor] = []
-        self._outputs: list[tuple[Tensor, Tensor]] = []
-        videos, skims, skipped = [], [], []
+        self._outputs: list[ClipOutput] = []
+        videos, fields, skipped = [], [], []
         for video, future in zip(group, futures, strict=True):
             try:
                 decoded = future.result()
@@ -179,13 +188,12 @@ class _ShardBuilder:
                     "num_clips": decoded.num_clips,
                 }
             )
-            if decoded.skims is not None:
-                skims.append(decoded.skims)
+            fields.append(decoded.fields)
             self._pending.append(decoded.clips)
             self._classify(at_least=self.batch_size)
             bar.set_postfix_str(f"{self._clips_per_second(bar, decoded.num_clips):.0f} clips/s")
         self._classify(at_least=1)
-        tensors = self._tensors(skims)
+        tensors = self._tensors(fields)
         info = {"spec_sha256": self.spec.sha256(), "videos": videos, "skipped": skipped}
         aside = file.with_suffix(f".{os.getpid()}.part")
         save_file(tensors, aside, metadata={"vidselect": json.dumps(info)})
@@ -202,22 +210,28 @@ class _ShardBuilder:
             pending = torch.cat(self._pending)
             batch, rest = pending[: self.batch_size], pending[self.batch_size :]
             output = self.classifier(batch.to(self.device, non_blocking=True))
-            self._outputs.append((output.logits.float().cpu(), output.features.float().cpu()))
+            self._outputs.append(
+                ClipOutput(
+                    output.logits.float().cpu(),
+                    output.features.float().cpu(),
+                    None if output.num_bins is None else output.num_bins.cpu(),
+                )
+            )
             self._pending = [rest] if len(rest) else []
 
-    def _tensors(self, skims: list[Tensor]) -> dict[str, Tensor]:
+    def _tensors(self, decoded: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
         """The shard's fields; without a readable video none."""
         if not self._outputs:
             return {}
-        whole = {
-            "logits": torch.cat([logits for logits, _ in self._outputs]),
-            "features": torch.cat([features for _, features in self._outputs]),
-        }
-        if self.spec.crops > 1:
-            whole = {name: value.unflatten(0, (-1, self.spec.crops)) for name, value in whole.items()}
-        if skims:
-            whole["skim"] = torch.cat(skims)
-        return {name: whole[name].contiguous() for name in self.spec.fields}
+        whole = {}
+        for name in self.spec.fields:
+            if name in OUTPUTS:
+                whole[name] = torch.cat([getattr(output, name) for output in self._outputs])
+                if self.spec.crops > 1:
+                    whole[name] = whole[name].unflatten(0, (-1, self.spec.crops))
+            else:
+                whole[name] = torch.cat([fields[name] for fields in decoded])
+        return {name: value.contiguous() for name, value in whole.items()}
 
 
 def _write_manifest(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 from vidselect_classifiers import ClipClassifier, make_classifier
 from vidselect_classifiers.weights import CHECKPOINTS
 from vidselect_env.bank import spec
 from vidselect_env.bank.build import bank_spec, build_bank
 from vidselect_env.bank.read import MANIFEST, ClipBank, open_bank, sha256_of
-from vidselect_env.bank.spec import SkimSpec
+from vidselect_env.bank.spec import SignalSpec, SkimSpec
 from vidselect_env.cache import cache_dir
 from vidselect_env.datasets import VideoDataset, load_dataset, scenes
 
@@ -21,15 +22,17 @@ def cached_bank(
     classifier: ClipClassifier,
     *,
     num_clips: int | None = 30,
+    fields: Sequence[str] = ("logits", "features", "skim"),
     skim: SkimSpec | None = None,
+    signals: SignalSpec | None = None,
     crops: int = 1,
     device: str = "cpu",
     batch_size: int = 64,
     num_workers: int = 2,
     progress: bool = True,
 ) -> ClipBank:
-    """The bank of a dataset and classifier with all fields, from the cache folder; built if it is not there."""
-    wanted = bank_spec(dataset, classifier, num_clips=num_clips, skim=skim, crops=crops)
+    """The bank of a dataset and classifier, from the cache folder; built if it is not there."""
+    wanted = bank_spec(dataset, classifier, num_clips=num_clips, fields=fields, skim=skim, signals=signals, crops=crops)
     return build_bank(
         cache_dir() / "banks" / wanted.sha256()[:16],
         dataset,

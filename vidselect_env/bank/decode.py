@@ -1,4 +1,4 @@
-"""Decoding the candidates of videos, a little ahead of whoever classifies them.
+"""Decoding the candidates of videos and their cheap signals, a little ahead of whoever classifies them.
 
 Shapes: L candidates of a video, T frames a clip, S frames a skim.
 """
@@ -15,11 +15,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from vidselect_env.bank.spec import BankSpec
+from vidselect_env.bank.spec import MEL_SHAPE, BankSpec
 from vidselect_env.datasets.base import LabelledVideo
-from vidselect_env.video.clips import middle_frames
-from vidselect_env.video.decode import FrameSize, read_clips
-from vidselect_env.video.index import index_video
+from vidselect_env.video.audio import mel_spectrograms
+from vidselect_env.video.clips import even_frames, middle_frames
+from vidselect_env.video.compressed import CompressedWatcher
+from vidselect_env.video.decode import FrameSize, read_sets
+from vidselect_env.video.index import VideoIndex, index_video
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -27,35 +29,96 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class VideoClips:
-    """One video, decoded: its clips (L * crops, T, 3, H, W) and skims (L, S, 3, h, w), uint8, or no skims."""
+    """One video, decoded: its clips (L * crops, T, 3, H, W) uint8, and the bank's decoded fields, each (L, ...)."""
 
     video: LabelledVideo
     num_frames: int
     num_clips: int
     clips: Tensor
-    skims: Tensor | None
+    fields: dict[str, Tensor]
 
 
 def decode_video(video: LabelledVideo, *, spec: BankSpec) -> VideoClips:
-    """Decode every candidate of a video once, at the classifier's and the skim's resolution."""
+    """Decode every candidate of a video once: clips at the classifier's size, and whatever cheap looks `spec` has.
+
+    Raises:
+        VideoError: the file cannot be read, or has not the signals asked for.
+    """
     from torchvision.transforms.functional import ten_crop  # takes a second to import
 
     index = index_video(video.path)
     frames = spec.grid.frame_indices(index.info.num_frames)
-    sizes = [FrameSize(spec.clip_resize, spec.clip_crop)]
+    size = FrameSize(spec.clip_resize, spec.clip_crop)
     if spec.crops == 10:
-        whole = sizes[0].resized(index.info.height, index.info.width)
-        sizes = [FrameSize(whole, whole)]
-    if spec.skim is not None and spec.skim.frame_size != sizes[0]:
-        sizes.append(spec.skim.frame_size)
-    read = read_clips(video.path, frames, sizes=sizes, index=index)
-    skims = None
-    if spec.skim is not None:
-        skims = read[-1][:, middle_frames(spec.grid.num_frames, spec.skim.num_frames)]
-    clips = read[0]
+        whole = size.resized(index.info.height, index.info.width)
+        size = FrameSize(whole, whole)
+    [clips], fields = read_with_fields(video.path, frames, spec=spec, sizes=[size], index=index)
     if spec.crops == 10:
         clips = torch.stack(ten_crop(clips, list(spec.clip_crop)), dim=1).flatten(0, 1)
-    return VideoClips(video, index.info.num_frames, len(frames), clips, skims)
+    return VideoClips(video, index.info.num_frames, len(frames), clips, fields)
+
+
+def read_with_fields(
+    path: str, frames: Tensor, *, spec: BankSpec, sizes: Sequence[FrameSize], index: VideoIndex
+) -> tuple[list[Tensor], dict[str, Tensor]]:
+    """Clips of frames (L, T) at every size, and the decoded fields of the spec, each (L, ...), in one pass.
+
+    Without `sizes` only the frames that the fields need are converted.
+    """
+    seen = frames[:, middle_frames(spec.grid.num_frames, spec.skim.num_frames)] if spec.skim else frames[:, :0]
+    told = frames[:, even_frames(spec.grid.num_frames, spec.signals.num_frames)] if spec.signals else frames[:, :0]
+    watcher = _watcher(spec, told, index)
+    fields: dict[str, Tensor] = {}
+    wanted = [(frames, size) for size in sizes]
+    if spec.skim is not None:
+        wanted.append((seen, spec.skim.frame_size))
+    read = read_sets(path, wanted, index=index, watchers=[] if watcher is None else [watcher])
+    if spec.skim is not None:
+        fields["skim"] = read.pop()
+    if watcher is not None:
+        fields |= _visual_signals(watcher, told, spec.fields)
+    if "mel" in spec.fields:
+        fields["mel"] = _sound(path, frames, index)
+    return read, fields
+
+
+def _watcher(spec: BankSpec, told: Tensor, index: VideoIndex) -> CompressedWatcher | None:
+    if spec.signals is None or not {"vectors", "residual", "intra"} & set(spec.fields):
+        return None
+    size = spec.signals.frame_size
+    return CompressedWatcher(
+        index.info,
+        told.unique().numpy(),
+        grid=spec.signals.cells,
+        residual_size=size if "residual" in spec.fields else None,
+        intra_size=size if "intra" in spec.fields else None,
+        is_key=index.is_key,
+    )
+
+
+def _visual_signals(watcher: CompressedWatcher, told: Tensor, fields: Sequence[str]) -> dict[str, Tensor]:
+    """`vectors` (L, S, 2, gh, gw) float16, `residual` (L, S, 3, h, w) int8, `intra` (L, 3, h, w) uint8."""
+    signals = watcher.signals()
+    rows = torch.searchsorted(told.unique(), told)
+    found = {}
+    if "vectors" in fields:
+        found["vectors"] = signals.displacement[rows].half()
+    if "residual" in fields:
+        assert signals.residual is not None
+        found["residual"] = signals.residual.clamp(-128, 127).to(torch.int8)[rows]
+    if "intra" in fields:
+        assert signals.intra is not None
+        found["intra"] = signals.intra[rows[:, -1]]
+    return found
+
+
+def _sound(path: str, frames: Tensor, index: VideoIndex) -> Tensor:
+    """`mel` (L, 40, 200) float16 of a window twice as long as each clip, around its middle; nan without sound."""
+    shown_s = torch.from_numpy(index.pts - index.pts[0]) * float(index.time_base)
+    first_s, last_s = shown_s[frames[:, 0]], shown_s[frames[:, -1]] + 1 / index.info.fps
+    window_s = 2 * frames.shape[1] * (frames.diff(dim=1).max().item() if frames.shape[1] > 1 else 1) / index.info.fps
+    mel = mel_spectrograms(path, (first_s + last_s) / 2, window_s=window_s, index=index)
+    return torch.full((len(frames), *MEL_SHAPE), torch.nan).half() if mel is None else mel.half()
 
 
 def ordered_ahead(

@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from vidselect_env.bank.spec import BankError, BankSpec, SkimSpec
+from vidselect_env.bank.spec import OUTPUTS, BankError, BankSpec, SignalSpec, SkimSpec
 from vidselect_env.datasets.base import targets_of
 from vidselect_env.video.clips import ClipGrid
 
@@ -67,7 +67,9 @@ class ClipBank:
     num_video_frames: (V,) int64.
     targets: (V, C) bool, the labels, multi-hot.
     offsets: (V + 1,) int64; the candidates of video v are the rows offsets[v] to offsets[v + 1].
-    fields: `logits` (R, C), `features` (R, D) float32; `skim` (R, T, 3, h, w) uint8.
+    fields: `logits` (R, C), `features` (R, D) float32; `num_bins` (R,) int64; `skim` (R, T, 3, h, w) uint8; and
+        signals, shaped as `SignalSpec.shape` says: `vectors` float16 in pixels a frame, `residual` int8, `intra`
+        uint8, `mel` float16 (nan where a video has no sound).
     skipped: videos that could not be read, with the reason.
 
     Raises:
@@ -102,6 +104,9 @@ class ClipBank:
         features: Tensor | None = None,
         skim: Tensor | None = None,
         classifier_gmacs: float = 1.0,
+        num_bins: Tensor | None = None,
+        bins_gmacs: Sequence[float] = (),
+        signals: Mapping[str, Tensor] | None = None,
     ) -> ClipBank:
         """A bank in memory, from outputs that you already have.
 
@@ -110,9 +115,12 @@ class ClipBank:
             labels: V class indices, or tuples of them.
             features: (V, L, D) float. skim: (V, L, T, 3, h, w) uint8.
             classifier_gmacs: multiply-adds of one clip, in units of 1e9.
+            num_bins: (V, L) int64 maps that each clip kept. bins_gmacs: multiply-adds of one that keeps 1, 2, ...
+            signals: `vectors`, `residual`, `intra` and `mel`, each (V, L, ...).
         """
         num_videos, num_clips, num_classes = logits.shape
-        given = {"logits": logits, "features": features, "skim": skim}
+        signals = signals or {}
+        given = {"logits": logits, "features": features, "num_bins": num_bins, "skim": skim, **signals}
         fields = {name: Rows([value.flatten(0, 1)]) for name, value in given.items() if value is not None}
         spec = BankSpec(
             dataset="tensors",
@@ -127,6 +135,8 @@ class ClipBank:
             grid=ClipGrid(num_clips=num_clips, num_frames=1),
             fields=tuple(fields),
             skim=None if skim is None else SkimSpec(num_frames=skim.shape[2], crop=(skim.shape[-2], skim.shape[-1])),
+            signals=_signal_spec(signals) if signals else None,
+            bins_gmacs=tuple(bins_gmacs),
         )
         sets = [tuple(label) if isinstance(label, tuple | list) else (operator.index(label),) for label in labels]
         return cls(
@@ -165,7 +175,7 @@ class ClipBank:
         if self.spec.crops == 1 or not 0 <= number < self.spec.crops:
             raise BankError(f"crop ({number}) is not one of this bank's, which has {self.spec.crops} a clip")
         fields = {
-            name: rows if name == "skim" else Rows([rows.joined()[:, number].contiguous()])
+            name: Rows([rows.joined()[:, number].contiguous()]) if name in OUTPUTS else rows
             for name, rows in self.fields.items()
         }
         return dataclasses.replace(self, fields=fields, spec=dataclasses.replace(self.spec, crops=1))
@@ -188,6 +198,16 @@ class ClipBank:
         lines += [f"{name:11} {tuple(rows.shape)} {rows.dtype}" for name, rows in self.fields.items()]
         lines += [f"skipped     {path}: {reason}" for path, reason in self.skipped]
         return "\n".join(lines)
+
+
+def _signal_spec(signals: Mapping[str, Tensor]) -> SignalSpec:
+    """The spec that tensors (V, L, ...) of signals follow."""
+    own: dict[str, Any] = {}
+    if "vectors" in signals:
+        own |= {"num_frames": signals["vectors"].shape[2], "cells": tuple(signals["vectors"].shape[-2:])}
+    if "residual" in signals:
+        own |= {"num_frames": signals["residual"].shape[2], "crop": tuple(signals["residual"].shape[-2:])}
+    return SignalSpec(**own)
 
 
 def open_bank(folder: str | Path, *, verify: bool = True) -> ClipBank:

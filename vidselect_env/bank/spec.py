@@ -11,8 +11,12 @@ from typing import Any
 from vidselect_env.video.clips import ClipGrid
 from vidselect_env.video.decode import FrameSize
 
-FORMAT_VERSION = 1
-FIELDS = ("logits", "features", "skim")
+FORMAT_VERSION = 2
+# What a classifier said; a cheap look at the pixels; the signals of compressed video, and of sound.
+OUTPUTS = ("logits", "features", "num_bins")
+SIGNALS = ("vectors", "residual", "intra", "mel")
+FIELDS = (*OUTPUTS, "skim", *SIGNALS)
+MEL_SHAPE = (40, 200)
 
 
 class BankError(ValueError):
@@ -41,13 +45,42 @@ class SkimSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SignalSpec:
+    """The compressed-domain signals of a candidate (SCSampler, section 3.3.1), brought to one size for all videos.
+
+    num_frames: frames of a candidate, evenly taken, that vectors and residuals are kept of.
+    cells: (height, width) that fields of motion vectors are averaged to; in the file a cell is 16 x 16 pixels.
+    resize, crop: of residuals and I-frames, as in `ClipGeometry`.
+    """
+
+    num_frames: int = 4
+    cells: tuple[int, int] = (8, 10)
+    resize: int | tuple[int, int] = (32, 32)
+    crop: tuple[int, int] = (32, 32)
+
+    @property
+    def frame_size(self) -> FrameSize:
+        return FrameSize(self.resize, self.crop)
+
+    def shape(self, field: str) -> tuple[int, ...]:
+        """Of one candidate's `vectors`, `residual`, `intra` or `mel`."""
+        return {
+            "vectors": (self.num_frames, 2, *self.cells),
+            "residual": (self.num_frames, 3, *self.crop),
+            "intra": (3, *self.crop),
+            "mel": MEL_SHAPE,
+        }[field]
+
+
+@dataclass(frozen=True, kw_only=True)
 class BankSpec:
     """Dataset, classifier, grid and fields of a bank.
 
     dataset_fingerprint: `VideoDataset.fingerprint()` of its videos and labels.
     weights_sha256: hash of the classifier's parameters.
     fields: of `FIELDS`, what is stored for every candidate.
-    classifier_gmacs: multiply-adds of one clip.
+    classifier_gmacs: multiply-adds of one clip, in units of 1e9; the most, where clips differ.
+    bins_gmacs: those of a clip that keeps 1, 2, ... maps, of a classifier with similarity guided sampling.
     crops: of each clip that the classifier saw: 1, the centre; or 10, the four corners, the centre, and all five
         mirrored. With 10, `logits` and `features` have a second dimension of them.
     """
@@ -64,6 +97,8 @@ class BankSpec:
     grid: ClipGrid
     fields: tuple[str, ...]
     skim: SkimSpec | None
+    signals: SignalSpec | None = None
+    bins_gmacs: tuple[float, ...] = ()
     crops: int = 1
     format_version: int = FORMAT_VERSION
 
@@ -73,8 +108,27 @@ class BankSpec:
             raise ValueError(f"fields {self.fields} must be some of {FIELDS}")
         if self.crops not in (1, 10):
             raise ValueError(f"crops ({self.crops}) must be 1 or 10")
-        if ("skim" in self.fields) != (self.skim is not None):
-            raise ValueError(f"fields {self.fields} and skim ({self.skim}) must agree")
+        for name, value, wanted in (
+            ("skim", self.skim, "skim" in self.fields),
+            ("signals", self.signals, bool(set(SIGNALS) & set(self.fields))),
+            ("bins_gmacs", self.bins_gmacs or None, "num_bins" in self.fields),
+        ):
+            if wanted != (value is not None):
+                raise ValueError(f"fields {self.fields} and {name} ({value}) must agree")
+
+    def shape(self, field: str) -> tuple[int, ...]:
+        """Of one candidate's skim or signal.
+
+        Raises:
+            ValueError: the spec has no such field.
+        """
+        if field not in self.fields or field in OUTPUTS:
+            raise ValueError(f"there is no {field!r} in fields {self.fields}: give the spec one")
+        if field == "skim":
+            assert self.skim is not None
+            return self.skim.shape
+        assert self.signals is not None
+        return self.signals.shape(field)
 
     def to_json(self) -> dict[str, Any]:
         return json.loads(json.dumps(dataclasses.asdict(self)))
@@ -86,22 +140,18 @@ class BankSpec:
                 f"bank format {data.get('format_version')} is not the one this version reads ({FORMAT_VERSION}): "
                 "build it again"
             )
-        skim = data["skim"]
+        skim, signals = data["skim"], data["signals"]
         return cls(
             **{
                 **data,
                 "class_names": tuple(data["class_names"]),
                 "fields": tuple(data["fields"]),
+                "bins_gmacs": tuple(data["bins_gmacs"]),
                 "clip_resize": _pair_or_int(data["clip_resize"]),
                 "clip_crop": tuple(data["clip_crop"]),
                 "grid": ClipGrid(**data["grid"]),
-                "skim": None
-                if skim is None
-                else SkimSpec(
-                    num_frames=skim["num_frames"],
-                    resize=_pair_or_int(skim["resize"]),
-                    crop=tuple(skim["crop"]),
-                ),
+                "skim": None if skim is None else SkimSpec(**_sized(skim)),
+                "signals": None if signals is None else SignalSpec(**_sized(signals)),
             }
         )
 
@@ -113,6 +163,10 @@ class BankSpec:
         """What differs, a line each: `grid: {...} here, {...} there`."""
         mine, theirs = self.to_json(), other.to_json()
         return [f"{key}: {mine[key]} here, {theirs[key]} there" for key in mine if mine[key] != theirs[key]]
+
+
+def _sized(data: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
 
 
 def _pair_or_int(value: Any) -> int | tuple[int, int]:

@@ -46,6 +46,8 @@ class ClipSelectProblem(SelectionProblem):
     ) -> None:
         if penalty < 0:
             raise ValueError(f"penalty ({penalty}) must be at least 0")
+        if observation not in ("skim", "features"):
+            raise ValueError(f"unknown observation {observation!r}: it is 'skim' or 'features'")
         self.source = source
         self.num_sections = num_sections
         self.num_clips = self.columns = num_clips
@@ -101,10 +103,10 @@ class ClipSelectProblem(SelectionProblem):
         best = scores.view(len(scores), -1, self.num_clips).argmax(-1)
         return best.squeeze(1) if best.shape[1] == 1 else best
 
-    def uniform(self) -> Tensor:
+    def uniform(self, contexts: Tensor) -> Tensor:
         """The middle candidate of each section."""
         middle = torch.arange(self.num_clips, device=self.source.device) == self.num_clips // 2
-        return middle.repeat(self.decisions)
+        return middle.repeat(len(contexts), self.decisions)
 
     def action_masks(self, contexts: Tensor) -> Tensor:
         """False for the later copies of a candidate that a section offers more than once: (B, M * N)."""

@@ -6,23 +6,26 @@ Shapes: B contexts, T candidates, C classes, D features, S samples.
 from __future__ import annotations
 
 import gymnasium
-import numpy as np
 import torch
 from torch import Tensor
 
 from vidselect_env.bank import ClipBank
 from vidselect_env.bank.cached import resolve_bank
 from vidselect_env.envs.batched import SelectVectorEnv
-from vidselect_env.envs.problem import FEATURE_BOUND, SelectionProblem, section_candidates_of_videos
+from vidselect_env.envs.problem import SelectionProblem, observation_box, section_candidates_of_videos
 from vidselect_env.envs.scalar import SelectEnv
 from vidselect_env.envs.sources import BankSource, Source
 from vidselect_env.rewards import attention_rewards, is_correct
+from vidselect_env.video.clips import even_frames
 
-OBSERVATIONS = ("features+predictions", "features", "predictions")
+OBSERVATIONS = ("features+predictions", "features", "predictions", "skim")
 
 
 class FrameSelectProblem(SelectionProblem):
     """Keep some of T candidates, evenly spread over the video, and average what the classifier says of them.
+
+    T may be all of a video's candidates, of which videos have different numbers (SCSampler's L): contexts are
+    then padded to the longest by repeating their last candidate, which `valid` tells and nobody can keep.
 
     A selection that keeps nothing predicts nothing: it is punished by `-omega`, as a turn from right to
     wrong is, and counts as wrong. (With `alpha` above 0 nothing is ever dropped altogether, so an empty
@@ -30,9 +33,10 @@ class FrameSelectProblem(SelectionProblem):
 
     Args:
         source: where contexts and classifier outputs come from.
-        num_frames: T; a grid with fewer candidates is refused.
-        num_kept: m of AS's Eq. 9 and Algorithm 2: how many `choose` and the references keep.
-        observation: `features+predictions` (T, D + C) float32, or either part alone (AS, Table 2).
+        num_frames: T; a grid with fewer candidates is refused. None for all candidates of each video.
+        num_kept: m of AS's Eq. 9 and Algorithm 2, K of SCSampler: how many `choose` and the references keep.
+        observation: `features+predictions` (T, D + C) float32, or either part alone (AS, Table 2); or `skim`
+            (T, S, 3, h, w) uint8.
         omega: reward of turning a wrong prediction right (Eq. 4).
         alpha: weight of a dropped candidate (Eq. 10), in [0, 1).
 
@@ -47,15 +51,20 @@ class FrameSelectProblem(SelectionProblem):
         self,
         source: Source,
         *,
-        num_frames: int = 25,
-        num_kept: int = 12,
+        num_frames: int | None = 18,
+        num_kept: int = 6,
         observation: str = "features+predictions",
         omega: float = 10.0,
         alpha: float = 0.0,
     ) -> None:
-        fewest = int(source.num_candidates.min())
-        if fewest < num_frames:
+        fewest, most = int(source.num_candidates.min()), int(source.num_candidates.max())
+        self._asked_frames = num_frames
+        if num_frames is None:
+            num_frames = most
+        elif fewest < num_frames:
             raise ValueError(f"num_frames ({num_frames}) must be at most the fewest candidates of a video ({fewest})")
+        if alpha and fewest < num_frames:
+            raise ValueError(f"alpha ({alpha}) must be 0 where videos have different numbers of candidates")
         if not 1 <= num_kept <= num_frames:
             raise ValueError(f"num_kept ({num_kept}) must be 1 to num_frames ({num_frames})")
         if not 0 <= alpha < 1:
@@ -66,17 +75,21 @@ class FrameSelectProblem(SelectionProblem):
         self.num_frames, self.num_kept = num_frames, num_kept
         self.observation, self.omega, self.alpha = observation, omega, alpha
         self.description = f"{num_kept} of {num_frames} candidates, seen by {observation}"
-        self._table = section_candidates_of_videos(source.num_candidates, num_frames, 1).squeeze(-1).to(source.device)
+        counts = source.num_candidates.clamp(max=num_frames)
+        if self._asked_frames is None:
+            table = torch.arange(num_frames).minimum(counts[:, None] - 1)
+        else:
+            table = section_candidates_of_videos(source.num_candidates, num_frames, 1).squeeze(-1)
+        self._table = table.to(source.device)
+        self._valid = (torch.arange(num_frames) < counts[:, None]).to(source.device)
+        self._uniform = torch.stack([_evenly(num_frames, int(count), num_kept) for count in counts]).to(source.device)
         self.num_contexts = len(self._table)
-        width = sum(
-            size
-            for part, size in (
-                ("features", source.observation_shape("features")[0] if "features" in observation else 0),
-                ("predictions", source.targets.shape[1]),
-            )
-            if part in observation
-        )
-        self.observation_space = gymnasium.spaces.Box(-FEATURE_BOUND, FEATURE_BOUND, (num_frames, width), np.float32)
+        shape: tuple[int, ...] = (0,)
+        if "features" in observation or observation == "skim":
+            shape = source.observation_shape("skim" if observation == "skim" else "features")
+        if "predictions" in observation:
+            shape = (shape[0] + source.targets.shape[1],)
+        self.observation_space = observation_box(observation, (num_frames, *shape))
         self.action_space = gymnasium.spaces.MultiBinary(num_frames)
 
     def with_kept(self, num_kept: int) -> FrameSelectProblem:
@@ -90,7 +103,7 @@ class FrameSelectProblem(SelectionProblem):
     def _changed(self, source: Source, num_kept: int) -> FrameSelectProblem:
         return FrameSelectProblem(
             source,
-            num_frames=self.num_frames,
+            num_frames=self._asked_frames,
             num_kept=num_kept,
             observation=self.observation,
             omega=self.omega,
@@ -111,6 +124,8 @@ class FrameSelectProblem(SelectionProblem):
 
     def observe(self, contexts: Tensor) -> Tensor:
         candidates = self.candidates(contexts)
+        if self.observation == "skim":
+            return self.source.observe("skim", contexts, candidates)
         parts = []
         if "features" in self.observation:
             parts.append(self.source.observe("features", contexts, candidates))
@@ -119,7 +134,10 @@ class FrameSelectProblem(SelectionProblem):
         return torch.cat(parts, -1)
 
     def selection(self, contexts: Tensor, actions: Tensor) -> Tensor:
-        return actions.view(len(contexts), self.num_frames).bool()
+        return actions.view(len(contexts), self.num_frames).bool() & self.valid(contexts)
+
+    def valid(self, contexts: Tensor) -> Tensor:
+        return self._valid.index_select(0, contexts)
 
     def fusion_weights(self, selection: Tensor) -> Tensor:
         """1 for a kept candidate and alpha for a dropped one (Eq. 10)."""
@@ -130,37 +148,46 @@ class FrameSelectProblem(SelectionProblem):
         best = scores.topk(self.num_kept, dim=-1).indices
         return torch.zeros_like(scores, dtype=torch.int8).scatter_(-1, best, 1)
 
-    def uniform(self) -> Tensor:
+    def uniform(self, contexts: Tensor) -> Tensor:
         """`num_kept` candidates, evenly spread."""
-        places = (2 * torch.arange(self.num_kept) + 1) * self.num_frames // (2 * self.num_kept)
-        kept = torch.zeros(self.num_frames, dtype=torch.bool)
-        kept[places] = True
-        return kept.to(self.source.device)
+        return self._uniform.index_select(0, contexts)
 
     def decision_rewards(self, contexts: Tensor, actions: Tensor) -> Tensor:
         probabilities = self.probabilities(contexts)
         targets = self.targets(contexts)
-        return self._rewards(probabilities, targets, actions.bool())[0][..., None]
+        kept = actions.bool() & self.valid(contexts)
+        return self._rewards(probabilities, targets, kept, self.valid(contexts))[0][..., None]
 
     def outcome(self, contexts: Tensor, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         selection = self.selection(contexts, actions)
         targets = self.targets(contexts)
-        rewards, fused, is_empty = self._rewards(self.probabilities(contexts), targets, selection)
+        rewards, fused, is_empty = self._rewards(self.probabilities(contexts), targets, selection, self.valid(contexts))
         return rewards, {
             "video_index": contexts,
             "is_correct": is_correct(fused, targets) & ~is_empty,
             "num_kept": selection.sum(-1),
         }
 
-    def _rewards(self, probabilities: Tensor, targets: Tensor, selection: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _rewards(
+        self, probabilities: Tensor, targets: Tensor, selection: Tensor, valid: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Rewards (...), fused probabilities (..., C) (Eq. 3) and emptiness (...), of selections (..., B, T)."""
         weights = self.fusion_weights(selection)
         total = weights.sum(-1, keepdim=True)
         fused = torch.einsum("...bt,btc->...bc", weights, probabilities) / total.clamp(min=1e-9)
         is_empty = total.squeeze(-1) == 0
-        before = probabilities.mean(1).expand_as(fused)
+        before = (torch.einsum("bt,btc->bc", valid.float(), probabilities) / valid.sum(1, keepdim=True)).expand_as(
+            fused
+        )
         rewards = attention_rewards(before, fused, targets.expand(fused.shape), omega=self.omega)
         return torch.where(is_empty, -self.omega, rewards), fused, is_empty
+
+
+def _evenly(num_frames: int, count: int, num_kept: int) -> Tensor:
+    """`num_kept` of the first `count` candidates, evenly spread; (num_frames,) bool."""
+    kept = torch.zeros(num_frames, dtype=torch.bool)
+    kept[even_frames(count, num_kept)] = True
+    return kept
 
 
 def frame_select_problem(
@@ -175,7 +202,7 @@ class FrameSelectEnv(SelectEnv):
 
     ## Observation
     float32 (T, D + C): the classifier's features and its probabilities for each candidate; either part
-    alone with `observation="features"` or `"predictions"`.
+    alone with `observation="features"` or `"predictions"`. `observation="skim"`: uint8 (T, S, 3, h, w).
 
     ## Action
     `MultiBinary(T)`: 1 keeps a candidate.

@@ -59,8 +59,17 @@ class SelectionProblem(ABC):
         """The same problem where other numbers of clips a video are chosen, by that number."""
 
     @abstractmethod
-    def uniform(self) -> Tensor:
-        """The evenly spaced selection, (K,) bool."""
+    def uniform(self, contexts: Tensor) -> Tensor:
+        """The evenly spaced selection, (B, K) bool."""
+
+    def valid(self, contexts: Tensor) -> Tensor:
+        """Which of the K candidates are a context's own, (B, K) bool, where contexts have different numbers."""
+        return torch.ones(self.candidates(contexts).shape, dtype=torch.bool, device=contexts.device)
+
+    def best(self, contexts: Tensor, scores: Tensor) -> Tensor:
+        """The selection (B, K) bool of the candidates of largest score, from scores (B, K)."""
+        allowed = scores.masked_fill(~self.valid(contexts), -torch.inf)
+        return self.selection(contexts, self.choose(allowed)) & (allowed > -torch.inf)
 
     def action_masks(self, contexts: Tensor) -> Tensor:
         """Which arms are worth taking, (B, K) bool, where some are not."""
@@ -103,12 +112,10 @@ class SelectionProblem(ABC):
 
 
 def observation_box(field: str, shape: tuple[int, ...]) -> gymnasium.spaces.Box:
-    """The space of `skim` (uint8) or `features` (float32) observations; its bounds never depend on data."""
+    """The space of `skim` (uint8) or float32 observations; its bounds never depend on data."""
     if field == "skim":
         return gymnasium.spaces.Box(0, 255, shape, np.uint8)
-    if field == "features":
-        return gymnasium.spaces.Box(-FEATURE_BOUND, FEATURE_BOUND, shape, np.float32)
-    raise ValueError(f"unknown observation {field!r}: it is 'skim' or 'features'")
+    return gymnasium.spaces.Box(-FEATURE_BOUND, FEATURE_BOUND, shape, np.float32)
 
 
 def section_candidates_of_videos(num_candidates: Tensor, num_sections: int, num_clips: int) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 from vidselect_classifiers import ClipClassifier
 from vidselect_env.bank import BankError, BankSpec, ClipBank
 from vidselect_env.bank.decode import VideoClips, decode_video
+from vidselect_env.bank.spec import OUTPUTS
 from vidselect_env.datasets import VideoDataset
 from vidselect_env.datasets.base import targets_of
 from vidselect_env.video.clips import middle_frames
@@ -36,13 +37,16 @@ class Source(Protocol):
     knows_all: bool
 
     def observation_shape(self, field: str) -> tuple[int, ...]:
-        """Shape of one candidate's `skim` or `features`."""
+        """Shape of one candidate's `skim`, `features`, `logits` or signal."""
 
     def observe(self, field: str, videos: Tensor, candidates: Tensor) -> Tensor:
-        """`skim` uint8 or `features` float32 of candidates (B, K) of videos (B,): (B, K, ...)."""
+        """`skim` uint8, `features`, `logits` float32 or a signal of candidates (B, K) of videos (B,): (B, K, ...)."""
 
     def probabilities(self, videos: Tensor, candidates: Tensor) -> Tensor:
         """The classifier's probabilities for candidates (B, K) of videos (B,): (B, K, C) float32."""
+
+    def clip_gmacs(self, videos: Tensor, candidates: Tensor) -> Tensor:
+        """The classifier's own multiply-adds for candidates (B, K) of videos (B,), in units of 1e9: (B, K)."""
 
     def prefetch(self, videos: Tensor) -> None:
         """These videos (B,) will be asked for next."""
@@ -53,7 +57,8 @@ class BankSource:
 
     Args:
         bank: with `logits`, and the field that the environment observes.
-        device: where answers are given; fields other than skims are moved there, and off the CPU skims too.
+        device: where answers are given. Off the CPU all fields are moved there; on it they stay memory-mapped, but
+            for features.
     """
 
     knows_all = True
@@ -77,10 +82,10 @@ class BankSource:
         self._starts = bank.offsets[:-1].to(self.device)
         self._probabilities = bank.field("logits").joined().float().softmax(-1).to(self.device)
         self._fields = {
-            name: rows if name == "skim" and self.device.type == "cpu" else rows.to(self.device)
+            name: rows if name not in OUTPUTS and self.device.type == "cpu" else rows.to(self.device)
             for name, rows in bank.fields.items()
-            if name != "logits"
         }
+        self._bins_gmacs = torch.tensor(bank.spec.bins_gmacs, device=self.device)
 
     def observation_shape(self, field: str) -> tuple[int, ...]:
         return tuple(self.bank.field(field).shape[1:])
@@ -92,6 +97,13 @@ class BankSource:
     def probabilities(self, videos: Tensor, candidates: Tensor) -> Tensor:
         rows = self._rows(videos, candidates)
         return self._probabilities.index_select(0, rows.view(-1)).view(*rows.shape, -1)
+
+    def clip_gmacs(self, videos: Tensor, candidates: Tensor) -> Tensor:
+        if not self.spec.bins_gmacs:
+            return torch.full(candidates.shape, self.spec.classifier_gmacs, device=self.device)
+        rows = self._rows(videos, candidates)
+        kept = self._fields["num_bins"].take(rows.view(-1)).view(rows.shape)
+        return self._bins_gmacs[kept - 1]
 
     def prefetch(self, videos: Tensor) -> None:
         """Nothing to do: all is at hand."""
@@ -143,28 +155,31 @@ class LiveSource:
         self._keep = keep_videos
 
     def observation_shape(self, field: str) -> tuple[int, ...]:
-        if field == "features":
-            return (self.classifier.feature_dim,)
-        if self.spec.skim is None:
-            raise ValueError("this live source has no skim: give its spec one")
-        return self.spec.skim.shape
+        if field in ("features", "logits"):
+            return (self.classifier.feature_dim if field == "features" else self.classifier.num_classes,)
+        return self.spec.shape(field)
 
     @torch.no_grad()
     def observe(self, field: str, videos: Tensor, candidates: Tensor) -> Tensor:
-        if field == "features":
-            clips = self._clips(videos, candidates)
-            return self.classifier(clips.flatten(0, 1)).features.view(*candidates.shape, -1)
+        if field in ("features", "logits"):
+            output = self.classifier(self._clips(videos, candidates).flatten(0, 1))
+            return getattr(output, field).view(*candidates.shape, -1)
         chosen = []
         for video, wanted in zip(videos.tolist(), candidates.cpu(), strict=True):
-            skims = self._video(video).skims
-            assert skims is not None
-            chosen.append(skims[wanted])
+            chosen.append(self._video(video).fields[field][wanted])
         return torch.stack(chosen).to(self.device)
 
     @torch.no_grad()
     def probabilities(self, videos: Tensor, candidates: Tensor) -> Tensor:
         logits = self.classifier(self._clips(videos, candidates).flatten(0, 1)).logits
         return logits.float().softmax(-1).view(*candidates.shape, -1)
+
+    @torch.no_grad()
+    def clip_gmacs(self, videos: Tensor, candidates: Tensor) -> Tensor:
+        if not self.spec.bins_gmacs:
+            return torch.full(candidates.shape, self.spec.classifier_gmacs, device=self.device)
+        kept = self.classifier(self._clips(videos, candidates).flatten(0, 1)).num_bins
+        return torch.tensor(self.spec.bins_gmacs, device=self.device)[kept - 1].view(candidates.shape)
 
     def prefetch(self, videos: Tensor) -> None:
         for video in videos.tolist():

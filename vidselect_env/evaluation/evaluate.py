@@ -76,23 +76,37 @@ def evaluate(agent: Any, problem: SelectionProblem, *, name: str, batch_size: in
     # Features and predictions are the classifier's own: whoever looks at them has run it on every candidate.
     seen = offered if observes and problem.observation != "skim" else classified
     scorer_gmacs = agent.scorer_gmacs(problem) if hasattr(agent, "scorer_gmacs") else 0.0
+    costs = candidate_gmacs(problem.source)
     return result_of(
         name,
         fused,
         problem.source,
         clips_per_video=seen.sum().item() / num_videos,
-        dense_clips=offered.sum().item() / num_videos,
+        classifier_gmacs=costs[seen].sum().item() / num_videos,
+        dense_gmacs=costs[offered].sum().item() / num_videos,
         scorer_gmacs=scorer_gmacs * problem.num_contexts / num_videos,
     )
 
 
+def candidate_gmacs(source: Source) -> Tensor:
+    """What each candidate costs the classifier: (V, L) with the longest video's L, in units of 1e9."""
+    counts = source.num_candidates.to(source.device)
+    places = torch.arange(int(counts.max()), device=source.device)
+    return source.clip_gmacs(torch.arange(len(counts), device=source.device), places.minimum(counts[:, None] - 1))
+
+
 def result_of(
-    name: str, fused: Tensor, source: Source, *, clips_per_video: float, dense_clips: float, scorer_gmacs: float
+    name: str,
+    fused: Tensor,
+    source: Source,
+    *,
+    clips_per_video: float,
+    classifier_gmacs: float,
+    dense_gmacs: float,
+    scorer_gmacs: float,
 ) -> Result:
-    """The row of fused predictions (V, C), with what they cost beside classifying `dense_clips` a video."""
+    """The row of fused predictions (V, C), with what they cost a video beside classifying all for `dense_gmacs`."""
     fused, targets = fused.cpu(), source.targets.cpu()
-    clip_gmacs = source.spec.classifier_gmacs
-    classifier_gmacs = clips_per_video * clip_gmacs
     return Result(
         selector=name,
         num_videos=len(targets),
@@ -102,7 +116,7 @@ def result_of(
         clips_per_video=float(clips_per_video),
         scorer_gmacs=scorer_gmacs,
         classifier_gmacs=classifier_gmacs,
-        relative_cost=(scorer_gmacs + classifier_gmacs) / (dense_clips * clip_gmacs),
+        relative_cost=(scorer_gmacs + classifier_gmacs) / dense_gmacs,
     )
 
 

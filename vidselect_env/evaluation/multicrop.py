@@ -49,11 +49,13 @@ def evaluate_crops(agent: Any, crops: Sequence[FrameSelectProblem], *, scheme: s
     scores = torch.stack([agent.frame_scores(crop, contexts).sigmoid() for crop in crops], dim=1)
     probabilities = torch.stack([crop.probabilities(contexts) for crop in crops], dim=1)
     fused = fuse_crops(probabilities, SCHEMES[scheme](scores, crops[0].num_kept))
+    costs = [crop.source.clip_gmacs(contexts, crop.candidates(contexts)).sum(1).mean().item() for crop in crops]
     return result_of(
         name,
         fused,
         crops[0].source,
         clips_per_video=len(crops) * crops[0].num_frames,
-        dense_clips=crops[0].num_frames,
+        classifier_gmacs=sum(costs),
+        dense_gmacs=costs[0],
         scorer_gmacs=len(crops) * agent.scorer_gmacs(crops[0]),
     )

@@ -99,6 +99,14 @@ def section_candidates(num_candidates: int, num_sections: int, num_clips: int) -
     return middles.view(num_sections, num_clips)
 
 
+def even_frames(num_frames: int, length: int) -> Tensor:
+    """Positions of `length` frames spread evenly over a clip of `num_frames`: (length,) int64.
+
+    Example: 8 frames, length 4 -> [1, 3, 5, 7];  2 frames, length 4 -> [0, 0, 1, 1].
+    """
+    return section_candidates(num_frames, length, 1).squeeze(1)
+
+
 def middle_frames(num_frames: int, length: int) -> Tensor:
     """Positions of the `length` middle frames of a clip of `num_frames`: (length,) int64.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -80,21 +81,8 @@ def read_frames(
         ValueError: an index is outside the video, `frame_indices` are not integers, or `num_threads` < 1.
         VideoError: the file cannot be read, or a wanted frame does not decode (it is damaged).
     """
-    if num_threads < 1:
-        raise ValueError(f"num_threads ({num_threads}) must be at least 1")
-    index = index_video(path) if index is None else index
-    indices = _checked_indices(frame_indices, index.info)
-    distinct, rows = np.unique(indices, return_inverse=True)
-    outputs = [_Output(size, index.info, len(distinct)) for size in sizes]
-    row_of = {number: row for row, number in enumerate(distinct.tolist())}
-    if len(distinct):
-        for number, frame in stream_frames(path, distinct, index=index, num_threads=num_threads):
-            if number in row_of:
-                for output in outputs:
-                    output.write(row_of[number], frame)
-    if np.array_equal(indices, distinct):
-        return [output.frames for output in outputs]
-    return [output.frames[torch.from_numpy(rows)] for output in outputs]
+    sets = [(torch.from_numpy(checked_indices(frame_indices)), size) for size in sizes]
+    return read_sets(path, sets, index=index, num_threads=num_threads)
 
 
 def read_clips(
@@ -114,21 +102,83 @@ def read_clips(
     """
     if frame_indices.ndim != 2:
         raise ValueError(f"frame_indices {tuple(frame_indices.shape)} must be of shape (L, T)")
-    frames = read_frames(path, frame_indices.flatten(), sizes=sizes, index=index, num_threads=num_threads)
-    return [f.view(*frame_indices.shape, *f.shape[1:]) for f in frames]
+    sets = [(frame_indices, size) for size in sizes]
+    return read_sets(path, sets, index=index, num_threads=num_threads)
 
 
-def _checked_indices(frame_indices: Sequence[int] | NDArray[np.integer] | Tensor, info: VideoInfo) -> NDArray[np.int64]:
+class FrameWatcher(Protocol):
+    """Told every frame that is decoded, with the codec's motion vectors as side data, in order of presentation.
+
+    wanted: (K,) the frames that have to be decoded for it, sorted and distinct.
+    """
+
+    wanted: NDArray[np.int64]
+
+    def see(self, number: int, frame: VideoFrame) -> None:
+        """Frame `number` is decoded; after a failed seek numbers begin anew."""
+
+
+def read_sets(
+    path: str | os.PathLike[str],
+    sets: Sequence[tuple[Tensor, FrameSize]],
+    *,
+    index: VideoIndex | None = None,
+    num_threads: int = 1,
+    watchers: Sequence[FrameWatcher] = (),
+) -> list[Tensor]:
+    """Read several sets of frames in one pass: for indices of any shape (...), (..., 3, h, w) uint8 RGB each.
+
+    Args:
+        sets: frame numbers, and the size that they are wanted at.
+        watchers: told what is decoded meanwhile.
+
+    Other arguments, and errors, as in `read_frames`.
+    """
+    if num_threads < 1:
+        raise ValueError(f"num_threads ({num_threads}) must be at least 1")
+    index = index_video(path) if index is None else index
+    of_size: dict[FrameSize, list[NDArray[np.int64]]] = {}
+    for indices, size in sets:
+        of_size.setdefault(size, []).append(inside_video(checked_indices(indices.flatten()), index.info))
+    distinct = {size: np.unique(np.concatenate(parts)) for size, parts in of_size.items()}
+    outputs = {size: FrameOutput(size, index.info, len(numbers)) for size, numbers in distinct.items()}
+    writes: dict[int, list[tuple[FrameOutput, int]]] = {}
+    for size, numbers in distinct.items():
+        for row, number in enumerate(numbers.tolist()):
+            writes.setdefault(number, []).append((outputs[size], row))
+    wanted = np.unique(np.concatenate([np.array(sorted(writes), np.int64), *(each.wanted for each in watchers)]))
+    if len(wanted):
+        frames = stream_frames(path, wanted, index=index, num_threads=num_threads, export_vectors=bool(watchers))
+        for number, frame in frames:
+            for watcher in watchers:
+                watcher.see(number, frame)
+            for output, row in writes.get(number, ()):
+                output.write(row, frame)
+    return [_taken(outputs[size].frames, distinct[size], indices) for indices, size in sets]
+
+
+def _taken(frames: Tensor, numbers: NDArray[np.int64], indices: Tensor) -> Tensor:
+    """The frames at `indices` (...), of frames whose numbers are sorted: (..., 3, h, w)."""
+    if np.array_equal(indices.flatten().numpy(), numbers):
+        return frames.view(*indices.shape, *frames.shape[1:])
+    return frames[torch.from_numpy(np.searchsorted(numbers, indices.numpy()))]
+
+
+def checked_indices(frame_indices: Sequence[int] | NDArray[np.integer] | Tensor) -> NDArray[np.int64]:
     indices = np.asarray(frame_indices)
     if indices.ndim != 1 or (indices.size and indices.dtype.kind not in "iu"):
         raise ValueError(f"frame_indices ({indices.dtype}, {indices.shape}) must be integers of shape (K,)")
-    outside = indices[(indices < 0) | (indices >= info.num_frames)]
-    if outside.size:
-        raise ValueError(f"frame {outside[0]} must be one of the {info.num_frames} frames of {info.path!r}")
     return indices.astype(np.int64)
 
 
-class _Output:
+def inside_video(indices: NDArray[np.int64], info: VideoInfo) -> NDArray[np.int64]:
+    outside = indices[(indices < 0) | (indices >= info.num_frames)]
+    if outside.size:
+        raise ValueError(f"frame {outside[0]} must be one of the {info.num_frames} frames of {info.path!r}")
+    return indices
+
+
+class FrameOutput:
     """The frames of one size, filled row by row. `frames`: (K, 3, h, w) uint8."""
 
     def __init__(self, size: FrameSize, info: VideoInfo, num_frames: int) -> None:
@@ -139,10 +189,14 @@ class _Output:
         self.quarter_turns = -info.rotation // 90  # np.rot90 turns anticlockwise
         self.height, self.width = (width, height) if self.quarter_turns % 2 else (height, width)
         self.reformatter = VideoReformatter()  # one a size: it keeps its filters from frame to frame
+        self.packer = VideoReformatter()
         self.frames = torch.empty((num_frames, 3, *size.crop), dtype=torch.uint8)
         self.array = self.frames.numpy()
 
     def write(self, row: int, frame: VideoFrame) -> None:
+        if (frame.width, frame.height) == (self.width, self.height):
+            # At their own size, libswscale brings frames of some widths to planar RGB without their last columns.
+            frame = self.packer.reformat(frame, format="rgb24", threads=1)
         # Planar RGB has the layout of the tensor, and libswscale makes it up to 2.5 times as fast as rgb24.
         small = self.reformatter.reformat(
             frame,

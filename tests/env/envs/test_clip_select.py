@@ -177,5 +177,5 @@ def test_a_bank_whose_logits_are_of_other_classes_is_refused(bank):
 
 
 def test_unknown_observation_is_refused(bank):
-    with pytest.raises(ValueError, match="no field 'skims'"):
+    with pytest.raises(ValueError, match="unknown observation 'skims'"):
         ClipSelectProblem(BankSource(bank), observation="skims")

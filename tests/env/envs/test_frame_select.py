@@ -69,7 +69,7 @@ def test_alpha_keeps_a_little_of_the_dropped():
 
 def test_choosing_keeps_the_m_largest_scores():
     assert hand_problem().choose(torch.tensor([[0.1, 0.9, 0.3, 0.2]])).tolist() == [[0, 1, 1, 0]]
-    assert hand_problem().uniform().tolist() == [False, True, False, True]
+    assert hand_problem().uniform(torch.tensor([0])).tolist() == [[False, True, False, True]]
 
 
 @pytest.mark.parametrize(

@@ -166,13 +166,13 @@ def test_clips_may_overlap_and_repeat_frames(video):
 
 def test_each_distinct_frame_is_converted_once(video, monkeypatch):
     rows = []
-    write = decode._Output.write
+    write = decode.FrameOutput.write
 
     def counted(self, row, frame):
         rows.append(row)
         write(self, row, frame)
 
-    monkeypatch.setattr(decode._Output, "write", counted)
+    monkeypatch.setattr(decode.FrameOutput, "write", counted)
     read_clips(video, torch.tensor([[5, 6], [6, 7], [5, 5]]), sizes=[WHOLE])
     assert sorted(rows) == [0, 1, 2]
 

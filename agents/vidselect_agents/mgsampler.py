@@ -1,0 +1,130 @@
+"""MGSampler: equal steps of cumulated motion (Zhi et al., ICCV 2021), among the candidates of a grid.
+
+Shapes: B contexts, K candidates a context, S frames of a skim.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.functional import rgb_to_grayscale
+
+from vidselect_agents.base import Agent, Callback
+from vidselect_env.envs.problem import SelectionProblem
+from vidselect_env.video.motion import derivative_filters, feature_differences, image_differences, load_filters
+from vidselect_env.video.sampling import (
+    fixed_stride_frames,
+    motion_guided_frames,
+    motion_magnitude_frames,
+    segment_frames,
+)
+
+STRATEGIES = ("motion_guided", "segment", "fixed_stride", "magnitude")
+DIFFERENCES = ("image", "feature")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MGSamplerConfig:
+    """MGSampler's settings, the paper's by default.
+
+    Args:
+        strategy: motion_guided, or the paper's others: segment (TSN), fixed_stride, magnitude.
+        difference: between frames: image (Eq. 1) or feature (Eqs. 2 and 3).
+        filters: a file of eight 7 x 7 filters in place of the fixed ones.
+        mu: exponent of the salience (Eq. 6); 0 is segment-based sampling.
+        stride: of fixed_stride, in candidates.
+    """
+
+    strategy: str = "motion_guided"
+    difference: str = "image"
+    filters: str | None = None
+    mu: float = 0.5
+    stride: int = 1
+
+    def __post_init__(self) -> None:
+        for name, known in (("strategy", STRATEGIES), ("difference", DIFFERENCES)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} ({getattr(self, name)!r}) must be one of {', '.join(known)}")
+
+
+class MGSampler(Agent):
+    """Chooses where a video moves: learns nothing, and looks at skims alone.
+
+    A candidate's salience is the mean difference of its skim's successive frames; of single frames, the
+    difference from the candidate before, as in the paper. The cumulated salience is cut into as many equal
+    parts as candidates are chosen, and the middle of each part names one. A candidate that fills several parts
+    is chosen once; what is missing then are the candidates nearest to those that were named.
+    """
+
+    name = "mgsampler"
+    environment = "VideoFrameSelect-v0"
+    observation = "skim"
+    config_class = MGSamplerConfig
+    config: MGSamplerConfig
+
+    def learn(self, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False) -> Agent:
+        """Nothing to learn."""
+        return self
+
+    def select(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
+        return problem.best(contexts, self.scores(problem, contexts))
+
+    def scores(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
+        """Scores whose largest are the selection, (B, K): 1 where a part's middle falls."""
+        curves = self.curves(problem.source.observe("skim", problem.videos(contexts), problem.candidates(contexts)))
+        valid = problem.valid(contexts)
+        num_chosen = problem.uniform(contexts).sum(-1)
+        scores = torch.full(valid.shape, -torch.inf, device=contexts.device)
+        for row, (curve, count) in enumerate(zip(curves.cpu(), valid.sum(-1).tolist(), strict=True)):
+            scores[row, :count] = self._of_curve(curve[:count], int(num_chosen[row])).to(scores)
+        return scores
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[Any, Any]:
+        problem = self.env.problem
+        skims = torch.as_tensor(observation)
+        is_single = skims.ndim == len(self.env.single_observation_space.shape or ())
+        curves = self.curves(skims[None] if is_single else skims).cpu()
+        num_chosen = int(problem.uniform(torch.zeros(1, dtype=torch.int64)).sum())
+        actions = problem.choose(torch.stack([self._of_curve(curve, num_chosen) for curve in curves]))
+        actions = actions[0] if is_single else actions
+        return (actions.numpy() if isinstance(observation, np.ndarray) else actions), state
+
+    def scorer_gmacs(self, problem: SelectionProblem) -> float:
+        """Of the eight convolutions on grey differences of frames; plain differences have none."""
+        if self.config.difference == "image" or self.config.strategy in ("segment", "fixed_stride"):
+            return 0.0
+        num_candidates = problem.candidates(torch.zeros(1, dtype=torch.int64)).shape[1]
+        num_frames, _, height, width = problem.source.observation_shape("skim")
+        channels = 1 if self.config.filters is None else 3
+        pixels = num_candidates * max(num_frames - 1, 1) * height * width
+        return pixels * derivative_filters()[:, :channels].numel() / 1e9
+
+    def curves(self, skims: Tensor) -> Tensor:
+        """Salience of every candidate, from skims (B, K, S, 3, h, w): (B, K) float32, 0 where nothing moves."""
+        single = skims.shape[2] == 1 or bool((skims[:, :, :1] == skims).all())  # one frame, perhaps repeated
+        frames = skims[:, :, 0] if single else skims
+        if self.config.difference == "image":
+            differences = image_differences(frames)
+        elif self.config.filters is None:  # the fixed filters see nothing but luma: a third of the work
+            differences = feature_differences(rgb_to_grayscale(frames))
+        else:
+            differences = feature_differences(frames, load_filters(self.config.filters))
+        return differences if single else differences[..., 1:].mean(-1)
+
+    def _of_curve(self, curve: Tensor, num_chosen: int) -> Tensor:
+        """Scores (K,) of the candidates of one video."""
+        count = len(curve)
+        places = {
+            "motion_guided": lambda: motion_guided_frames(curve, num_chosen, mu=self.config.mu),
+            "segment": lambda: segment_frames(count, num_chosen),
+            "fixed_stride": lambda: fixed_stride_frames(count, num_chosen, stride=self.config.stride),
+            "magnitude": lambda: motion_magnitude_frames(curve, num_chosen),
+        }[self.config.strategy]()
+        distances = (torch.arange(count)[:, None] - places).abs().amin(-1).float()
+        return (distances == 0).float() - distances / count

@@ -1,0 +1,85 @@
+"""Ranking: a scorer of skims taught the order of the classifier's certainty, without reward or sampling.
+
+The supervised rival of selection by reinforcement in recent work (after SOSampler).
+Shapes: B contexts, K candidates a context.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vidselect_agents.base import ObservingAgent
+from vidselect_agents.ranking_losses import weighted_ranking_loss
+from vidselect_agents.references import label_probabilities
+from vidselect_agents.scorers.cost import gmacs_of_observations
+from vidselect_agents.scorers.sections import make_backbone
+from vidselect_agents.supervised import ObservationScorer
+from vidselect_env.envs.batched import SelectVectorEnv
+from vidselect_env.envs.problem import SelectionProblem
+
+WORTHS = ("largest_logit", "label")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankingConfig:
+    """Ranking's settings.
+
+    Args:
+        scorer: its backbone: auto, r2d18, r2d or mlp, as DSN's.
+        worth: what candidates are ordered by, and pairs weighted by the difference of: the classifier's
+            largest_logit, or its probability of the label.
+        margin: the lead that the worthier of a pair is asked for.
+        learning_rate: Adam's, decayed to zero by a cosine.
+        weight_decay: Adam's.
+    """
+
+    scorer: str = "auto"
+    worth: str = "largest_logit"
+    margin: float = 1.0
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+
+    def __post_init__(self) -> None:
+        if self.worth not in WORTHS:
+            raise ValueError(f"worth ({self.worth!r}) must be one of {', '.join(WORTHS)}")
+
+
+class Ranking(ObservationScorer, ObservingAgent):
+    """Scores each candidate by itself; all pairs of a video's candidates teach it their order."""
+
+    name = "ranking"
+    environment = "VideoFrameSelect-v0"
+    observation = "skim"
+    config_class = RankingConfig
+    config: RankingConfig
+
+    def __init__(
+        self, env: SelectVectorEnv, *, config: Any = None, seed: int = 0, device: str | torch.device = "cpu"
+    ) -> None:
+        super().__init__(env, config=config, seed=seed, device=device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            backbone = make_backbone(self.config.scorer, env.problem.observation_space)
+            self.network = nn.Sequential(backbone, nn.Linear(int(backbone.feature_dim), 1)).to(self.device)  # type: ignore[arg-type]
+
+    def modules(self) -> nn.ModuleDict:
+        return nn.ModuleDict({"network": self.network})
+
+    def scorer_gmacs(self, problem: SelectionProblem) -> float:
+        return gmacs_of_observations(self.network, problem)
+
+    def score_observations(self, observations: Tensor) -> Tensor:
+        return self.network(observations.flatten(0, 1)).view(len(observations), -1)
+
+    def loss(self, observations: Tensor, contexts: Tensor, *, done: float) -> Tensor:
+        problem = self.env.problem
+        if self.config.worth == "label":
+            worth = label_probabilities(problem, contexts)
+        else:
+            worth = problem.source.observe("logits", problem.videos(contexts), problem.candidates(contexts)).amax(-1)
+        scores = self.score_observations(observations.to(self.device))
+        return weighted_ranking_loss(scores, worth.to(self.device), margin=self.config.margin)

@@ -1,0 +1,287 @@
+"""SCSampler: salient clips from compressed video and sound (Korbar, Tran and Torresani, ICCV 2019).
+
+Shapes: B contexts, K candidates a context, n of them in a training step, S frames of a candidate, C classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vidselect_agents.combine import convex_list, convex_score, intersect_list, union_list
+from vidselect_agents.ranking_losses import saliency_ranking_loss
+from vidselect_agents.references import label_probabilities
+from vidselect_agents.scorers.frames import CHANNELS, scaled, stream_network
+from vidselect_agents.supervised import SupervisedAgent
+from vidselect_classifiers import gmacs
+from vidselect_env.envs.batched import SelectVectorEnv
+from vidselect_env.envs.frame_select import FrameSelectProblem
+from vidselect_env.envs.problem import SelectionProblem
+
+COMBINATIONS = ("visual", "audio", "convex_score", "convex_list", "union", "intersect", "joint")
+OBJECTIVES = ("ac", "sal_rank")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SCSamplerConfig:
+    """SCSampler's settings; the defaults are the paper's best, with small networks for small frames.
+
+    Args:
+        combination: visual or audio alone, or convex_score, convex_list, union, intersect or joint.
+        streams: what the visual scorers see, of vectors, residual and intra.
+        objective: of the visual scorers: ac, action classification, or sal_rank, ranking.
+        audio_objective: of the audio scorer.
+        alpha: weight of the visual scorer in the convex combinations.
+        visual_share: of the K clips of a union, those that the visual scorer takes (K' / K).
+        network: auto, small, resnet18 or shufflenet.
+        pretrained: begin resnet18 and shufflenet with ImageNet weights, if they can be had.
+        num_classes: of the scorers trained by ac; None for the dataset's.
+        margin: eta of Eq. 2.
+        clips_per_video: candidates of each video in a training step.
+        every: score only every so many candidates (appendix E).
+        learning_rate: Adam's, decayed to zero by a cosine.
+        weight_decay: Adam's.
+        pretrained_rate: of pretrained layers, times the learning rate (appendix B.1).
+    """
+
+    combination: str = "union"
+    streams: tuple[str, ...] = ("vectors", "residual")
+    objective: str = "ac"
+    audio_objective: str = "sal_rank"
+    alpha: float = 0.8
+    visual_share: float = 0.8
+    network: str = "auto"
+    pretrained: bool = True
+    num_classes: int | None = None
+    margin: float = 0.1
+    clips_per_video: int = 6
+    every: int = 1
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-4
+    pretrained_rate: float = 0.01
+
+    def __post_init__(self) -> None:
+        for name, known in (
+            ("combination", COMBINATIONS),
+            ("objective", OBJECTIVES),
+            ("audio_objective", OBJECTIVES),
+        ):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} ({getattr(self, name)!r}) must be one of {', '.join(known)}")
+        unknown = set(self.streams) - (set(CHANNELS) - {"mel"})
+        if unknown or not self.streams:
+            raise ValueError(f"streams {self.streams} must be some of vectors, residual, intra")
+        for name in ("alpha", "visual_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} ({getattr(self, name)}) must be 0 to 1")
+        if self.every < 1 or self.clips_per_video < 2:
+            raise ValueError(
+                f"every ({self.every}) must be at least 1 and clips_per_video ({self.clips_per_video}) at least 2"
+            )
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """The fields of a bank that it looks at."""
+        sight = () if self.combination == "audio" else self.streams
+        return sight if self.combination == "visual" else (*sight, "mel")
+
+
+class SCSampler(SupervisedAgent):
+    """Scores every candidate from motion vectors, residuals or I-frames, and from its sound; keeps the K best.
+
+    Each stream has a network of its own, trained by itself. `ac`: it classifies the action; the saliency of a
+    clip is the largest class probability, of the mean over frames and streams. `sal_rank`: one output, whose
+    sigmoid is the saliency. A video without sound is judged by sight alone.
+    """
+
+    name = "scsampler"
+    environment = "VideoFrameSelect-v0"
+    observation = "predictions"  # its problem's; it looks at signals instead, and is charged for no classification
+    signals = ("vectors", "residual", "mel")
+    config_class = SCSamplerConfig
+    config: SCSamplerConfig
+
+    def __init__(
+        self,
+        env: SelectVectorEnv,
+        *,
+        config: SCSamplerConfig | None = None,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        super().__init__(env, config=config, seed=seed, device=device)
+        num_classes = self.config.num_classes or env.problem.source.targets.shape[1]
+        self.config = dataclasses.replace(self.config, num_classes=num_classes)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.networks = nn.ModuleDict(
+                {
+                    stream: stream_network(
+                        stream,
+                        env.problem.source.observation_shape(stream),
+                        num_outputs=num_classes if self._objective(stream) == "ac" else 1,
+                        network=self.config.network,
+                        pretrained=self.config.pretrained,
+                    )
+                    for stream in self.config.signals
+                }
+            ).to(self.device)
+
+    @classmethod
+    def restored(cls, saved: dict[str, Any]) -> dict[str, Any]:
+        """The saved configuration; its networks come from the file, so nothing is downloaded for them."""
+        return super().restored(saved) | {"pretrained": False}
+
+    @property
+    def observes(self) -> bool:
+        return False
+
+    @property
+    def looks_at(self) -> tuple[str, ...]:
+        return self.config.signals
+
+    def modules(self) -> nn.ModuleDict:
+        return self.networks
+
+    def parameter_groups(self) -> Sequence[dict]:
+        """Heads at the learning rate; below them, ImageNet's layers at a hundredth of it."""
+        slow = self.config.pretrained and self.config.network in ("resnet18", "shufflenet")
+        groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+        for name, parameter in self.networks.named_parameters():
+            groups[slow and not name.startswith("mel") and ".fc." not in name].append(parameter)
+        rate = self.config.learning_rate
+        return [
+            {"params": groups[is_slow], "lr": rate * (self.config.pretrained_rate if is_slow else 1)}
+            for is_slow in groups
+            if groups[is_slow]
+        ]
+
+    def loss(self, observations: Tensor, contexts: Tensor, *, done: float) -> Tensor:
+        problem = self.env.problem
+        candidates, truth, has_sound = self._draw(problem, contexts)
+        targets = problem.targets(contexts).to(self.device).float()
+        shares = targets / targets.sum(-1, keepdim=True)
+        outputs = {stream: self._outputs(problem, stream, contexts, candidates) for stream in self.config.signals}
+        if self.config.combination == "joint" and done >= 0.5:  # first alone, then fine-tuned together
+            saliency = (self._visual(outputs) + self._audio(outputs)) / 2
+            return saliency_ranking_loss(saliency[has_sound], truth[has_sound], margin=self.config.margin)
+        total = torch.zeros((), device=self.device)
+        for stream, output in outputs.items():
+            rows = has_sound if stream == "mel" else torch.ones_like(has_sound)
+            if not rows.any():
+                continue
+            if self._objective(stream) == "ac":
+                expected = shares[rows][:, None, None].expand_as(output[rows])
+                total = total + F.cross_entropy(output[rows].flatten(0, 2), expected.flatten(0, 2))
+            else:
+                saliency = output[rows].sigmoid().mean((2, 3))
+                total = total + saliency_ranking_loss(saliency, truth[rows], margin=self.config.margin)
+        return total
+
+    @torch.no_grad()
+    def scores(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
+        """Scores whose largest are the selection, (B, K); what is not looked at has -inf."""
+        self.networks.eval()
+        looked_at = torch.arange(0, problem.candidates(contexts).shape[1], self.config.every, device=contexts.device)
+        if self.config.every > 1 and len(looked_at) < _num_kept(problem):
+            raise ValueError(
+                f"every ({self.config.every}) leaves {len(looked_at)} candidates, fewer than the "
+                f"{_num_kept(problem)} that are chosen"
+            )
+        candidates = problem.candidates(contexts)[:, looked_at]
+        outputs = {stream: self._outputs(problem, stream, contexts, candidates) for stream in self.config.signals}
+        is_valid = problem.valid(contexts)[:, looked_at].to(self.device)
+        combined = self._combined(problem, outputs, is_valid, self._has_sound(problem, contexts, candidates))
+        scores = torch.full(problem.candidates(contexts).shape, -torch.inf, device=contexts.device)
+        scores[:, looked_at] = combined.to(contexts.device)
+        return scores
+
+    def scorer_gmacs(self, problem: SelectionProblem) -> float:
+        looked_at = -(-problem.candidates(torch.zeros(1, dtype=torch.int64)).shape[1] // self.config.every)
+        total = 0.0
+        for stream, network in self.networks.items():
+            shape = problem.source.observation_shape(stream)
+            frames = shape[0] if stream in ("vectors", "residual") else 1
+            total += looked_at * frames * gmacs(network, (1, CHANNELS[stream], *shape[-2:]))
+        return total
+
+    def _objective(self, stream: str) -> str:
+        return self.config.audio_objective if stream == "mel" else self.config.objective
+
+    def _combined(
+        self, problem: SelectionProblem, outputs: dict[str, Tensor], is_valid: Tensor, has_sound: Tensor
+    ) -> Tensor:
+        combination = self.config.combination
+        visual = None if combination == "audio" else self._visual(outputs).masked_fill(~is_valid, -torch.inf)
+        if combination == "visual":
+            assert visual is not None
+            return visual
+        if visual is None and not has_sound.all():
+            raise ValueError("combination 'audio' needs sound, and a video has none: combine it with vision")
+        audio = self._audio(outputs).masked_fill(~is_valid, -torch.inf)
+        if visual is None:
+            return audio
+        if combination == "union":
+            num_visual = round(self.config.visual_share * _num_kept(problem))
+            found = union_list(visual, audio, num_visual=num_visual)
+        elif combination == "intersect":
+            found = intersect_list(visual, audio)
+        elif combination == "convex_list":
+            found = convex_list(visual, audio, alpha=self.config.alpha)
+        else:
+            alpha = 0.5 if combination == "joint" else self.config.alpha
+            found = convex_score(visual, audio, alpha=alpha)
+        return torch.where(has_sound[:, None], found, visual)
+
+    def _visual(self, outputs: dict[str, Tensor]) -> Tensor:
+        """s in [0, 1] from the visual streams, (B, n): the mean over frames and streams."""
+        return self._saliency([outputs[stream] for stream in self.config.streams], self.config.objective)
+
+    def _audio(self, outputs: dict[str, Tensor]) -> Tensor:
+        return self._saliency([outputs["mel"]], self.config.audio_objective)
+
+    @staticmethod
+    def _saliency(outputs: Sequence[Tensor], objective: str) -> Tensor:
+        """From outputs (B, n, S, C) or (B, n, S, 1) of several streams: (B, n)."""
+        if objective == "ac":
+            return torch.stack([output.softmax(-1).mean(2) for output in outputs]).mean(0).amax(-1)
+        return torch.stack([output.sigmoid().mean((2, 3)) for output in outputs]).mean(0)
+
+    def _outputs(self, problem: SelectionProblem, stream: str, contexts: Tensor, candidates: Tensor) -> Tensor:
+        """What a stream's network says of every frame of candidates (B, n): (B, n, S, C or 1)."""
+        values = problem.source.observe(stream, problem.videos(contexts), candidates).to(self.device)
+        values = torch.nan_to_num(scaled(stream, values))
+        if stream in ("intra", "mel"):  # one picture a candidate
+            values = values.unsqueeze(2)
+        if stream == "mel":
+            values = values.unsqueeze(3)
+        return self.networks[stream](values.flatten(0, 2)).view(*values.shape[:3], -1)
+
+    def _has_sound(self, problem: SelectionProblem, contexts: Tensor, candidates: Tensor) -> Tensor:
+        """Which videos of contexts have a sound track, (B,) bool."""
+        if "mel" not in self.config.signals:
+            return torch.ones(len(contexts), dtype=torch.bool, device=self.device)
+        first = problem.source.observe("mel", problem.videos(contexts), candidates[:, :1])
+        return ~first.isnan().any(-1).any(-1).squeeze(1).to(self.device)
+
+    def _draw(self, problem: SelectionProblem, contexts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Candidates (B, n) of each context at random, the probability of the label in each, and who has sound."""
+        keys = torch.rand(problem.candidates(contexts).shape, generator=self.generator, device=self.device)
+        keys = keys.to(contexts.device).masked_fill(~problem.valid(contexts), -1)
+        drawn = keys.topk(min(self.config.clips_per_video, keys.shape[1]), dim=-1).indices
+        candidates = problem.candidates(contexts).gather(1, drawn)
+        truth = label_probabilities(problem, contexts).gather(1, drawn).to(self.device)
+        return candidates, truth, self._has_sound(problem, contexts, candidates)
+
+
+def _num_kept(problem: SelectionProblem) -> int:
+    """K: how many candidates a selection has."""
+    if isinstance(problem, FrameSelectProblem):
+        return problem.num_kept
+    return int(problem.uniform(torch.zeros(1, dtype=torch.int64, device=problem.source.device)).sum())
