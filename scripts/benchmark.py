@@ -38,7 +38,8 @@ class BenchmarkConfig(ExperimentConfig):
 
     Args:
         agents: built-in names, entry points', or package.module:Class; a setting is added as in
-            dsn,gradient=all_arms,samples_per_context=1.
+            dsn,gradient=all_arms,samples_per_context=1, and an environment of its own in the same way, as in
+            oracle,environment=VideoFrameSelect-v0.
         seeds: how many, from 0.
         total_timesteps: videos seen in training.
         num_envs: sub-environments stepped together.
@@ -111,8 +112,9 @@ def one(config: BenchmarkConfig, experiment: Experiment, agent: str, seed: int) 
         return
     folder.mkdir(exist_ok=True)
     name, settings = parse_agent(agent)
+    environment = settings.pop("environment", None)
     cls = agent_class(name)
-    env = SelectVectorEnv(experiment.train_problem(cls), num_envs=config.num_envs)
+    env = SelectVectorEnv(experiment.train_problem(cls, environment=environment), num_envs=config.num_envs)
     logger = run_logger(folder)
     env.recorder = RolloutRecorder(logger)
     learner = make_agent(name, env, seed=seed, device=config.torch_device, **settings)
@@ -126,7 +128,7 @@ def one(config: BenchmarkConfig, experiment: Experiment, agent: str, seed: int) 
         if hasattr(learner, "save"):
             learner.save(folder / getattr(cls, "file_name", AGENT))
     logger.close()
-    result = evaluate(learner, experiment.test_problem(cls), name=agent)
+    result = evaluate(learner, experiment.test_problem(cls, environment=environment), name=agent)
     (folder / "result.part").write_text(json.dumps(vars(result) | timing))
     (folder / "result.part").rename(folder / "result.json")
 

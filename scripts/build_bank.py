@@ -23,6 +23,8 @@ from vidselect_classifiers import ClipClassifier, make_classifier
 from vidselect_env.bank import BankSpec, SkimSpec, bank_spec, build_bank, open_bank
 from vidselect_env.bank.decode import decode_video
 from vidselect_env.datasets import VideoDataset, load_dataset
+from vidselect_env.evaluation.adaptive import adaptive_cost, describe
+from vidselect_env.experiment import sgs_options
 
 _CONSOLE = Console(highlight=False, soft_wrap=True)
 
@@ -39,9 +41,12 @@ class BuildConfig:
         weights: a path, or a published name; none for an untrained network (for timings).
         clip_frames: frames the classifier takes at once, where not its own number.
         clip_stride: frames from one of these to the next, where not its own.
-        candidates: clips laid evenly on each video; 0 lays them end to end, as many as fit.
+        sgs: the classifier's stage after which similarity guided sampling stands, if it has it.
+        sgs_bins: its number of bins, where not the number of maps.
+        sgs_kernel: linear or kronecker.
+        candidates: clips laid evenly on each video; None lays them end to end, as many as fit.
         crops: of each clip that the classifier sees: 1, the centre, or 10.
-        fields: what is stored of each candidate.
+        fields: what is stored of each candidate: logits, features, skim, vectors, residual, intra, mel.
         skim_frames: frames of the cheap look at a candidate.
         skim_size: its height and width, in pixels.
         out: the bank's folder.
@@ -59,7 +64,10 @@ class BuildConfig:
     weights: str = "default"
     clip_frames: int | None = None
     clip_stride: int | None = None
-    candidates: int = 30
+    sgs: str | None = None
+    sgs_bins: int | None = None
+    sgs_kernel: str = "linear"
+    candidates: int | None = 30
     crops: Literal[1, 10] = 1
     fields: tuple[str, ...] = ("logits", "features", "skim")
     skim_frames: int = 8
@@ -83,6 +91,7 @@ def main() -> None:
     classifier = make_classifier(
         config.classifier,
         weights=None if config.weights == "none" else config.weights,
+        sgs=sgs_options(config.sgs, config.sgs_bins, config.sgs_kernel),
         num_frames=config.clip_frames,
         frame_stride=config.clip_stride,
     )
@@ -90,7 +99,7 @@ def main() -> None:
     spec = bank_spec(
         dataset,
         classifier,
-        num_clips=config.candidates or None,
+        num_clips=config.candidates,
         fields=config.fields,
         crops=config.crops,
         skim=SkimSpec(num_frames=config.skim_frames, resize=size, crop=size),
@@ -99,7 +108,10 @@ def main() -> None:
         benchmark(config, dataset, classifier, spec)
         return
     assert config.out is not None
-    _CONSOLE.print(_build(config, config.out, dataset, classifier, spec).summary())
+    bank = _build(config, config.out, dataset, classifier, spec)
+    _CONSOLE.print(bank.summary())
+    if spec.bins_gmacs:
+        _CONSOLE.print(f"cost        {describe(adaptive_cost(bank))}")
 
 
 def benchmark(

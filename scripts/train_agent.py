@@ -20,13 +20,18 @@ from PIL import Image
 from rich.console import Console
 
 from vidselect_agents import REFERENCES, agent_class, make_agent, tuned_settings
+from vidselect_agents.mgsampler import MGSampler
 from vidselect_env.bank.head import load_head, save_head
+from vidselect_env.datasets import load_dataset
 from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.frame_select import FrameSelectProblem
+from vidselect_env.envs.problem import SelectionProblem
 from vidselect_env.envs.recorder import RolloutRecorder
 from vidselect_env.envs.render import contact_sheet
+from vidselect_env.evaluation.adaptive import adaptive_cost, describe
 from vidselect_env.evaluation.evaluate import evaluate, selection_of
 from vidselect_env.evaluation.multicrop import SCHEMES, evaluate_crops
+from vidselect_env.evaluation.pictures import plot_bins, plot_motion, plot_places, plot_ranked
 from vidselect_env.evaluation.report import sweep_budgets, write_report
 from vidselect_env.evaluation.table import print_table, write_csv
 from vidselect_env.experiment import Experiment, ExperimentConfig, make_experiment, steps_of
@@ -62,14 +67,20 @@ class EvalConfig:
     Args:
         eval: the run's folder.
         sections: M, where another.
-        dataset: other videos of the same classes.
+        kept: K, where another.
+        dataset: other videos; of other classes, if the agent never asks for their names.
+        classifier: another; with a fitted head, one is fitted for it.
+        weights: its weights.
         test_split: another split.
         runs: the folder that the report's folder is made in.
     """
 
     eval: Path
     sections: int | None = None
+    kept: int | None = None
     dataset: str | None = None
+    classifier: str | None = None
+    weights: str | None = None
     test_split: str | None = None
     runs: Path = Path("runs")
 
@@ -125,15 +136,25 @@ def train(config: TrainConfig, settings: Any) -> Path:
 
 def evaluate_run(config: EvalConfig) -> Path:
     """Report a saved run on another split, M or dataset; returns the new folder."""
-    saved = read_config(config.eval)["experiment"]
+    run = read_config(config.eval)
+    saved, class_names = run["experiment"], tuple(run["class_names"])
     saved["runs"] = config.runs
-    changes = {"test_sections": config.sections, "dataset": config.dataset, "test_split": config.test_split}
+    changes = {
+        "test_sections": config.sections,
+        "kept": config.kept,
+        "dataset": config.dataset,
+        "classifier": config.classifier,
+        "weights": config.weights,
+        "test_split": config.test_split,
+    }
     saved |= {name: value for name, value in changes.items() if value is not None}
     experiment_config = TrainConfig(**saved)
     cls = agent_class(experiment_config.agent)
     if not hasattr(cls, "load"):
         raise SystemExit(f"agent {experiment_config.agent!r} has no load(path, env): it cannot be evaluated later")
     head = load_head(config.eval / HEAD) if (config.eval / HEAD).exists() else None
+    if config.classifier is not None or _class_names(experiment_config) != class_names:
+        head = None  # it was fitted on another classifier's features, or for other classes
     experiment = make_experiment(experiment_config, agent_classes=[cls], head=head)
     env = SelectVectorEnv(experiment.train_problem(cls), num_envs=experiment_config.num_envs)
     agent = cls.load(config.eval / getattr(cls, "file_name", AGENT), env, device=experiment_config.torch_device)
@@ -157,9 +178,6 @@ def report(folder: Path, agent: Any, env: SelectVectorEnv, experiment: Experimen
             for scheme in SCHEMES
         ]
     sweep = sweep_budgets(agents, test)
-    context = torch.zeros(1, dtype=torch.int64, device=test.source.device)
-    picture = contact_sheet(test, context, selection_of(agent, test, context))
-    Image.fromarray(picture).save(folder / "selection.png")
     write_csv(folder / "results.csv", results)
     write_csv(folder / "sweep.csv", [result for at in sweep.values() for result in at])
     facts = {
@@ -169,9 +187,39 @@ def report(folder: Path, agent: Any, env: SelectVectorEnv, experiment: Experimen
         **facts,
     }
     title = f"{config.agent} on {config.dataset}"
-    path = write_report(folder, results, sweep, title=title, facts=facts, picture=True)
+    pictures = draw_pictures(folder, agents, test, config.agent)
+    bank = experiment.test.bank
+    if bank.spec.bins_gmacs:
+        facts["cost of a clip"] = describe(adaptive_cost(bank))
+        plot_bins(bank.field("num_bins").joined(), folder / "bins.png")
+        pictures["Clips by the number of maps that they keep"] = "bins.png"
+    path = write_report(folder, results, sweep, title=title, facts=facts, pictures=pictures)
     print_table(results, title=title)
     Console().print(f"report: {path}", highlight=False, soft_wrap=True)
+
+
+def _class_names(config: TrainConfig) -> tuple[str, ...]:
+    return load_dataset(config.dataset, split=config.test_split, num_videos=config.num_videos).class_names
+
+
+def draw_pictures(folder: Path, agents: dict[str, Any], test: SelectionProblem, name: str) -> dict[str, str]:
+    """The pictures of a report, drawn into its folder: captions, and their files."""
+    agent = agents[name]
+    context = torch.zeros(1, dtype=torch.int64, device=test.source.device)
+    sheet = contact_sheet(test, context, selection_of(agent, test, context))
+    Image.fromarray(sheet).save(folder / "selection.png")
+    plot_places({name: agent, "oracle": agents["oracle"]}, test, folder / "places.png")
+    pictures = {
+        "The candidates of one video, chosen ones framed": "selection.png",
+        "Where in the videos clips are chosen": "places.png",
+    }
+    if hasattr(agent, "scores"):
+        plot_ranked(agent, test, folder / "ranked.png")
+        pictures["The highest- and lowest-ranked clips of a few videos"] = "ranked.png"
+    if isinstance(agent, MGSampler):
+        plot_motion(agent, test, folder / "motion.png")
+        pictures["The motion of one video, and the clips chosen in it"] = "motion.png"
+    return pictures
 
 
 class _Evaluations:

@@ -21,6 +21,7 @@ from vidselect_env.bank.build import bank_spec
 from vidselect_env.bank.head import bank_head, with_head
 from vidselect_env.classifier_training import FitConfig, fit
 from vidselect_env.datasets import VideoDataset, load_dataset
+from vidselect_env.experiment import sgs_options
 from vidselect_env.run import new_run_folder, read_config, run_logger, write_config
 
 
@@ -37,6 +38,10 @@ class ClassifierConfig:
         weights: where training starts: a path or a published name; nothing for a fresh network.
         clip_frames: frames the classifier takes at once, where not its own number.
         clip_stride: frames from one of these to the next, where not its own.
+        sgs: the stage after which similarity guided sampling stands, if it is to have it. Weights without it are
+            converted.
+        sgs_bins: its number of bins, where not the number of maps.
+        sgs_kernel: linear or kronecker.
         head_only: leave the network as it is and fit its last layer, by logistic regression.
         clips: with head_only, clips of each video that the head is fitted on.
         l2: with head_only, weight of the squared norm of the head.
@@ -53,6 +58,9 @@ class ClassifierConfig:
     weights: str | None = None
     clip_frames: int | None = None
     clip_stride: int | None = None
+    sgs: str | None = None
+    sgs_bins: int | None = None
+    sgs_kernel: str = "linear"
     head_only: bool = False
     clips: int = 10
     l2: float = 1e-2
@@ -85,7 +93,11 @@ def train(config: ClassifierConfig, folder: Path) -> None:
     )
     torch.manual_seed(config.seed)  # initial weights and dropout
     classifier = make_classifier(
-        config.classifier, weights=config.weights, num_frames=config.clip_frames, frame_stride=config.clip_stride
+        config.classifier,
+        weights=config.weights,
+        sgs=sgs_options(config.sgs, config.sgs_bins, config.sgs_kernel),
+        num_frames=config.clip_frames,
+        frame_stride=config.clip_stride,
     )
     if config.head_only:
         accuracy = fit_head_only(config, classifier, train_set, test_set, folder=folder, device=device)

@@ -46,7 +46,7 @@ class ExperimentConfig:
         folds: of the training videos, for a head that is fitted.
         sgs: the classifier's stage after which similarity guided sampling stands, if it has it.
         sgs_bins: its number of bins, where not the number of maps.
-        sgs_kernel: linear, linear_mean or kronecker.
+        sgs_kernel: linear or kronecker.
         candidates: clips that the grid lays on each video; None for as many as fit, end to end.
         crops: of each clip that the classifier sees: 1, the centre, or 10. With 10 agents learn on the centre,
             and one that scores frames is also tested on all ten.
@@ -123,19 +123,26 @@ class Experiment:
     head: nn.Linear | None
     test_crops: tuple[BankSource, ...] = ()
 
-    def train_problem(self, agent_class: Any = None) -> SelectionProblem:
-        """The problem to learn: the configuration's, or the one that `agent_class` is made for."""
-        return make_problem(self.config, self.train, agent_class, self.config.sections)
+    def train_problem(self, agent_class: Any = None, *, environment: str | None = None) -> SelectionProblem:
+        """The problem to learn: `environment`, the configuration's, or the one that `agent_class` is made for."""
+        return make_problem(self.config, self.train, agent_class, self.config.sections, environment=environment)
 
-    def test_problem(self, agent_class: Any = None) -> SelectionProblem:
+    def test_problem(self, agent_class: Any = None, *, environment: str | None = None) -> SelectionProblem:
         """The same on the test split."""
         num_sections = self.config.test_sections or self.config.sections
-        return make_problem(self.config, self.test, agent_class, num_sections)
+        return make_problem(self.config, self.test, agent_class, num_sections, environment=environment)
 
 
-def make_problem(config: ExperimentConfig, source: BankSource, agent_class: Any, num_sections: int) -> SelectionProblem:
-    """The problem of a configuration on a source: the one it names, or that `agent_class` is made for."""
-    environment = config.environment
+def make_problem(
+    config: ExperimentConfig,
+    source: BankSource,
+    agent_class: Any,
+    num_sections: int,
+    *,
+    environment: str | None = None,
+) -> SelectionProblem:
+    """The problem of a configuration on a source: the one that is named, or that `agent_class` is made for."""
+    environment = environment or config.environment
     if environment == "auto":
         environment = getattr(agent_class, "environment", "VideoClipSelect-v0")
     observation: str = config.observation

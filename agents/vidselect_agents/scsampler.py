@@ -146,6 +146,11 @@ class SCSampler(SupervisedAgent):
     def looks_at(self) -> tuple[str, ...]:
         return self.config.signals
 
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[Any, Any]:
+        raise ValueError("'scsampler' looks at signals, which no observation shows: use select()")
+
     def modules(self) -> nn.ModuleDict:
         return self.networks
 

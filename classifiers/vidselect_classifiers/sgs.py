@@ -16,7 +16,7 @@ from vidselect_classifiers.base import ClipClassifier
 from vidselect_classifiers.cost import gmacs
 from vidselect_classifiers.ragged import RaggedMaps
 
-KERNELS = ("linear", "linear_mean", "kronecker")
+KERNELS = ("linear", "kronecker")
 SIMILARITIES = ("magnitude", "angular", "spherical")
 
 
@@ -33,9 +33,7 @@ class SimilarityGuidedSampling(nn.Module):
         num_bins: along each coordinate: of a magnitude one number, None for T; otherwise one for each
             coordinate, the paper's (4, 8) angles or (2, 4, 4) for radius and angles. May be changed after
             training (Table A.4).
-        kernel: `linear` (Eq. 6: a weighted sum), `linear_mean` (the same, divided by the sum of its weights,
-            so that a merged map is as large as those it is made of), or `kronecker` (Eq. 5: the plain mean,
-            which gives the similarity network no gradient).
+        kernel: `linear` (Eq. 6), or `kronecker` (Eq. 5), which gives the similarity network no gradient.
         similarity: bins of the `magnitude` (Eq. 1), of the direction (`angular`), or of both (`spherical`).
         embedding_dim: L; None for 8, or what the coordinates need.
 
@@ -97,10 +95,9 @@ class SimilarityGuidedSampling(nn.Module):
             own = bin_weights(coordinate, num_bins=bins, kernel=self.kernel)
             weights = own if weights is None else (weights[:, :, None] * own[:, None]).flatten(1, 2)  # Eq. 9
         assert weights is not None
-        if self.kernel == "linear":
-            return weights
-        total = weights.sum(-1, keepdim=True)
-        return weights / torch.where(total > 0, total, 1)
+        if self.kernel == "kronecker":
+            weights = weights / weights.sum(-1, keepdim=True).clamp(min=1)  # the mean of Eq. 5
+        return weights
 
     def forward(self, maps: Tensor) -> RaggedMaps | Tensor:
         """Maps (B, C, T, H, W) to (C, B', H, W) of each clip, B' being the bins that are not empty.

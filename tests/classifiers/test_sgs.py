@@ -61,11 +61,6 @@ def test_four_maps_by_hand_with_the_linear_kernel():
     torch.testing.assert_close(out.joined().flatten().tolist(), [1.0 * 1 + 1.5 * 0.5, 4.6 * 0.6])
 
 
-def test_four_maps_by_hand_with_the_mean_of_the_linear_kernel():
-    layer, maps = sampling_of([1.0, 8.0, 1.5, 4.6], kernel="linear_mean")
-    torch.testing.assert_close(layer(maps).joined().flatten().tolist(), [(1.0 + 0.75) / 1.5, 4.6])
-
-
 def test_four_maps_by_hand_with_the_kronecker_kernel():
     layer, maps = sampling_of([1.0, 8.0, 1.5, 4.6], kernel="kronecker")
     torch.testing.assert_close(layer(maps).joined().flatten().tolist(), [1.25, 4.6, 8.0])
@@ -84,7 +79,7 @@ def test_gradients_are_equations_7_and_8():
     torch.testing.assert_close(of_maps.flatten().tolist(), [0.5, 0.5, 0.0])
 
 
-@pytest.mark.parametrize("kernel", ["linear", "linear_mean", "kronecker"])
+@pytest.mark.parametrize("kernel", ["linear", "kronecker"])
 def test_gradcheck(kernel):
     layer = SimilarityGuidedSampling(3, kernel=kernel).double().eval()
     torch.manual_seed(1)
@@ -118,10 +113,9 @@ def test_bins_of_several_coordinates_are_products():
     assert weights[3].tolist() == [0, 0.5, 0.5]
 
 
-@pytest.mark.parametrize("kernel", ["linear", "linear_mean"])
 @pytest.mark.parametrize("value", [0.0, 2.5])
-def test_equal_magnitudes_give_the_mean_map_and_finite_gradients(kernel, value):
-    layer = SimilarityGuidedSampling(2, kernel=kernel).eval()
+def test_equal_magnitudes_give_the_mean_map_and_finite_gradients(value):
+    layer = SimilarityGuidedSampling(2).eval()
     nn.init.zeros_(layer.embed[2].weight)
     nn.init.constant_(layer.embed[2].bias, value)
     maps = torch.arange(16.0).view(1, 2, 4, 1, 2).requires_grad_()

@@ -62,13 +62,13 @@ def write_report(
     *,
     title: str,
     facts: Mapping[str, object],
-    picture: bool,
+    pictures: Mapping[str, str],
 ) -> Path:
     """Write `report.md` and its plots into a run folder, and return its path.
 
     Args:
         facts: what the run was, a line each.
-        picture: a contact sheet lies in `selection.png`.
+        pictures: a caption and the file in the folder that it is of.
     """
     plot_sweep(sweep, against="clips", path=folder / "accuracy_clips.png")
     plot_sweep(sweep, against="gmacs", path=folder / "accuracy_gmacs.png")
@@ -81,8 +81,7 @@ def write_report(
         "![Top-1 against the number of clips](accuracy_clips.png)",
         "![Top-1 against cost](accuracy_gmacs.png)",
     ]
-    if picture:
-        parts.append("![The candidates of one video, chosen ones framed](selection.png)")
+    parts += [f"![{caption}]({file})" for caption, file in pictures.items()]
     report = folder / "report.md"
     report.write_text("\n\n".join(parts) + "\n")
     return report

@@ -147,7 +147,8 @@ def test_report_sweeps_sections_as_far_as_candidates_go(problem, tmp_path):
     sweep = sweep_budgets({"first": Takes(0), "all": Takes(0, 1, 2)}, problem)
     assert list(sweep) == list(range(1, 11))
     assert list(sweep_budgets({"first": Takes(0)}, two_video_problem())) == [1, 2]
-    path = write_report(tmp_path, sweep[6], sweep, title="t", facts={"seed": 0}, picture=False)
+    path = write_report(tmp_path, sweep[6], sweep, title="t", facts={"seed": 0}, pictures={"A picture": "a.png"})
+    assert "![A picture](a.png)" in path.read_text()
     assert "| first |" in path.read_text()
     assert (tmp_path / "accuracy_clips.png").stat().st_size > 1000
     assert (tmp_path / "accuracy_gmacs.png").stat().st_size > 1000

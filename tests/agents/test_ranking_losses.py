@@ -1,0 +1,41 @@
+"""The pairwise losses, by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vidselect_agents.ranking_losses import saliency_ranking_loss, weighted_ranking_loss
+
+
+def test_saliency_ranking_by_hand():
+    # Pair (0, 1): z = 1, max(-(0.1 + 0.2), 0) = 0. Pair (1, 0): z = -1, max(-0.1 + 0.2, 0) = 0.1. Mean 0.05.
+    loss = saliency_ranking_loss(torch.tensor([[0.5, 0.4]]), torch.tensor([[0.9, 0.1]]), margin=0.2)
+    assert loss.item() == pytest.approx(0.05)
+    # The wrong way round: (0, 1): max(0.5 - 0.4 + 0.2, 0) = 0.3; (1, 0): max(-(-0.1 + 0.2), 0) = 0. Mean 0.15.
+    loss = saliency_ranking_loss(torch.tensor([[0.5, 0.4]]), torch.tensor([[0.1, 0.9]]), margin=0.2)
+    assert loss.item() == pytest.approx(0.15)
+
+
+def test_a_lead_of_the_margin_costs_nothing():
+    scores = torch.tensor([[0.9, 0.6, 0.3]])
+    assert saliency_ranking_loss(scores, torch.tensor([[3.0, 2.0, 1.0]]), margin=0.3).item() < 1e-6
+    assert saliency_ranking_loss(scores, torch.tensor([[3.0, 2.0, 1.0]]), margin=0.4).item() > 0
+
+
+def test_weighted_ranking_by_hand():
+    # Worth differs by 2: 2 * max(1 - (0.5 - 0.25), 0) = 1.5; the only pair.
+    loss = weighted_ranking_loss(torch.tensor([[0.5, 0.25]]), torch.tensor([[5.0, 3.0]]), margin=1.0)
+    assert loss.item() == pytest.approx(1.5)
+    equal = weighted_ranking_loss(torch.tensor([[0.5, 0.25]]), torch.tensor([[3.0, 3.0]]), margin=1.0)
+    assert equal.item() == 0
+
+
+def test_gradients_raise_the_better_candidate():
+    for loss_of in (
+        lambda s: saliency_ranking_loss(s, torch.tensor([[0.9, 0.1]]), margin=0.5),
+        lambda s: weighted_ranking_loss(s, torch.tensor([[0.9, 0.1]]), margin=0.5),
+    ):
+        scores = torch.zeros(1, 2, requires_grad=True)
+        loss_of(scores).backward()
+        assert scores.grad[0, 0] < 0 < scores.grad[0, 1]

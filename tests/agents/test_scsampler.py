@@ -1,0 +1,242 @@
+"""SCSampler, MGSampler, ranking and the empirical reference on banks made by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vidselect_agents import make_agent
+from vidselect_agents.scorers.frames import stream_network
+from vidselect_env.bank import BankError, ClipBank
+from vidselect_env.envs.batched import SelectVectorEnv
+from vidselect_env.envs.clip_select import ClipSelectProblem
+from vidselect_env.envs.frame_select import FrameSelectProblem
+from vidselect_env.envs.sources import BankSource
+from vidselect_env.evaluation.evaluate import evaluate
+
+COMBINATIONS = ("visual", "audio", "convex_score", "convex_list", "union", "intersect", "joint")
+
+
+def signal_bank(num_videos: int = 60, num_clips: int = 8, *, silent: tuple[int, ...] = (), seed: int = 0) -> ClipBank:
+    """Two of eight clips show the class, and only there vectors point its way and its tone is heard."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(3, (num_videos,), generator=generator)
+    good = torch.rand(num_videos, num_clips, generator=generator).argsort(-1) < 2
+    logits = torch.randn(num_videos, num_clips, 3, generator=generator)
+    logits += 5 * good[..., None] * torch.nn.functional.one_hot(labels, 3)[:, None]
+    logits[~good] += 4 * torch.nn.functional.one_hot(torch.tensor(0), 3)  # idle clips are taken for class 0
+    directions = torch.tensor([[2.0, 0.0], [0.0, 2.0], [-2.0, 0.0]])[labels]
+    vectors = 0.3 * torch.randn(num_videos, num_clips, 2, 2, 4, 5, generator=generator)
+    vectors += (good[..., None] * directions[:, None])[:, :, None, :, None, None]
+    mel = -10 + torch.randn(num_videos, num_clips, 40, 200, generator=generator)
+    for video, label in enumerate(labels.tolist()):
+        mel[video, good[video], 10 * label + 5] += 6
+    mel[list(silent)] = torch.nan
+    skim = torch.randint(100, 156, (num_videos, num_clips, 1, 3, 8, 8), generator=generator).repeat(1, 1, 3, 1, 1, 1)
+    skim[good] += torch.randint(-90, 90, (int(good.sum()), 3, 3, 8, 8), generator=generator)
+    return ClipBank.from_tensors(
+        logits,
+        labels.tolist(),
+        skim=skim.clamp(0, 255).to(torch.uint8),
+        signals={"vectors": vectors.half(), "mel": mel.half()},
+    )
+
+
+def make_env(bank: ClipBank, **options) -> SelectVectorEnv:
+    problem = FrameSelectProblem(
+        BankSource(bank), **({"num_frames": 8, "num_kept": 2, "observation": "predictions"} | options)
+    )
+    return SelectVectorEnv(problem, num_envs=20)
+
+
+def scsampler(env: SelectVectorEnv, **options):
+    return make_agent("scsampler", env, **({"streams": ("vectors",)} | options))
+
+
+@pytest.fixture(scope="module")
+def env() -> SelectVectorEnv:
+    return make_env(signal_bank())
+
+
+@pytest.mark.parametrize("combination", COMBINATIONS)
+def test_every_combination_learns_where_the_action_is(env, combination):
+    agent = scsampler(env, combination=combination).learn(20 * 30)
+    ours, uniform = (evaluate(each, env.problem, name="x") for each in (agent, make_agent("uniform", env)))
+    assert ours.top1 > uniform.top1 + 0.15
+    assert ours.clips_per_video == 2
+    assert 0 < ours.scorer_gmacs < 0.1
+
+
+@pytest.mark.parametrize("objective", ["ac", "sal_rank"])
+def test_both_objectives_serve_both_senses(env, objective):
+    for options in (
+        {"combination": "visual", "objective": objective},
+        {"combination": "audio", "audio_objective": objective},
+    ):
+        agent = scsampler(env, **options).learn(20 * 30)
+        assert evaluate(agent, env.problem, name="x").top1 > 0.8
+
+
+def test_saliency_lies_between_0_and_1(env):
+    contexts = torch.arange(10)
+    for combination in ("visual", "audio", "convex_score", "joint"):
+        scores = scsampler(env, combination=combination).scores(env.problem, contexts)
+        assert ((scores >= 0) & (scores <= 1)).all()
+
+
+def test_a_silent_video_is_judged_by_sight():
+    env = make_env(signal_bank(silent=(0, 3)))
+    both = scsampler(env, combination="union", visual_share=0.0, seed=3)
+    sight = scsampler(env, combination="visual", seed=3)
+    sight.networks["vectors"].load_state_dict(both.networks["vectors"].state_dict())
+    chosen = [agent.select(env.problem, torch.arange(6)) for agent in (both, sight)]
+    assert torch.equal(chosen[0][[0, 3]], chosen[1][[0, 3]])
+    assert not torch.equal(chosen[0], chosen[1])
+    assert both.learn(40).num_timesteps == 40  # and its silence teaches nothing: the loss stays finite
+    with pytest.raises(ValueError, match="needs sound"):
+        scsampler(env, combination="audio").select(env.problem, torch.arange(2))
+
+
+def test_every_second_clip_is_scored_for_half_the_cost(env):
+    contexts = torch.arange(5)
+    whole, half = scsampler(env), scsampler(env, every=2)
+    assert half.scorer_gmacs(env.problem) == pytest.approx(whole.scorer_gmacs(env.problem) / 2)
+    chosen = half.select(env.problem, contexts)
+    assert not chosen[:, 1::2].any()
+    assert (chosen.sum(-1) == 2).all()
+    with pytest.raises(ValueError, match=r"every \(5\) leaves 2 candidates, fewer than the 3"):
+        scsampler(env, every=5).select(env.problem.with_kept(3), contexts)
+
+
+def test_a_bank_without_its_signals_is_refused(make_bank):
+    env = make_env(make_bank(num_clips=8))
+    with pytest.raises(BankError, match="no field 'vectors'"):
+        scsampler(env)
+
+
+def test_a_saved_sampler_serves_another_classifier(env, tmp_path):
+    agent = scsampler(env, combination="visual").learn(20 * 30)
+    agent.save(tmp_path / "agent.safetensors")
+    bank = signal_bank(seed=1)
+    other = ClipBank.from_tensors(
+        torch.cat([bank.field("logits").joined().view(60, 8, 3), torch.zeros(60, 8, 2)], -1),  # of five classes
+        bank.targets.int().argmax(-1).tolist(),
+        skim=bank.field("skim").joined().view(60, 8, 3, 3, 8, 8),
+        signals={"vectors": bank.field("vectors").joined().view(60, 8, 2, 2, 4, 5)},
+    )
+    loaded = type(agent).load(tmp_path / "agent.safetensors", make_env(other))
+    assert loaded.config.num_classes == 3
+    contexts = torch.arange(60)
+    torch.testing.assert_close(
+        loaded.scores(make_env(other).problem, contexts), agent.scores(make_env(bank).problem, contexts)
+    )
+
+
+@pytest.mark.parametrize("network", ["small", "resnet18", "shufflenet"])
+def test_networks_take_every_stream(network, capsys):
+    for stream, shape in (("vectors", (2, 2, 8, 10)), ("residual", (2, 3, 64, 64)), ("mel", (40, 200))):
+        module = stream_network(stream, shape, num_outputs=4, network=network, pretrained=False).eval()
+        channels = {"vectors": 2, "residual": 3, "mel": 1}[stream]
+        assert module(torch.zeros(2, channels, *shape[-2:])).shape == (2, 4)
+    linear = [
+        m
+        for m in stream_network("mel", (40, 200), num_outputs=4, network="resnet18", pretrained=False).modules()
+        if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)
+    ]
+    assert len(linear) == 18
+
+
+def test_training_from_scratch_is_said(monkeypatch, capsys):
+    import torch.hub
+
+    def refuse(*args, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
+    stream_network("residual", (2, 3, 64, 64), num_outputs=4, network="resnet18", pretrained=True)
+    assert "trained from scratch" in "".join(capsys.readouterr())
+
+
+def test_ranking_learns_the_order_of_the_largest_logits(env):
+    skims = make_env(signal_bank(), observation="skim")
+    agent = make_agent("ranking", skims, worth="label", learning_rate=3e-3).learn(20 * 60)
+    ours, uniform = (evaluate(each, skims.problem, name="x").top1 for each in (agent, make_agent("uniform", skims)))
+    assert ours > uniform + 0.15
+    with pytest.raises(ValueError, match=r"worth \('x'\) must be one of largest_logit"):
+        make_agent("ranking", skims, worth="x")
+
+
+def test_mgsampler_finds_what_moves():
+    env = make_env(signal_bank(), observation="skim")
+    contexts = torch.arange(60)
+    moving = (
+        env.problem.source.observe("vectors", contexts, env.problem.candidates(contexts))
+        .float()
+        .abs()
+        .mean((2, 3, 4, 5))
+    )
+    for difference in ("image", "feature"):
+        chosen = make_agent("mgsampler", env, difference=difference, mu=1.0).select(env.problem, contexts)
+        assert (chosen.sum(-1) == 2).all()
+        found = (chosen & (moving > moving.mean())).sum() / chosen.sum()
+        assert found > 0.9
+    magnitude = make_agent("mgsampler", env, strategy="magnitude").select(env.problem, contexts)
+    assert (magnitude & (moving > moving.mean())).sum() == magnitude.sum()
+
+
+def test_mgsampler_without_mu_is_segment_based_sampling_and_uniform():
+    env = make_env(signal_bank(), observation="skim")
+    contexts = torch.arange(20)
+    chosen = [
+        make_agent("mgsampler", env, **options).select(env.problem, contexts)
+        for options in ({"mu": 0.0}, {"strategy": "segment"})
+    ]
+    assert torch.equal(*chosen)
+    assert torch.equal(chosen[0], make_agent("uniform", env).select(env.problem, contexts))
+
+
+def test_single_frames_are_compared_with_the_candidate_before():
+    skim = torch.zeros(1, 4, 1, 3, 2, 2, dtype=torch.uint8)
+    skim[0, 2:] = 60
+    env = make_env(signal_bank(), observation="skim")
+    assert make_agent("mgsampler", env).curves(skim).tolist() == [[0, 0, 60, 0]]
+    assert make_agent("mgsampler", env).curves(skim.repeat(1, 1, 4, 1, 1, 1)).tolist() == [[0, 0, 60, 0]]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 8), st.floats(0, 2), st.integers(0, 99))
+def test_mgsampler_gives_the_asked_number_without_repeats(num_kept, mu, seed):
+    env = make_env(signal_bank(num_videos=4, seed=seed), num_kept=num_kept, observation="skim")
+    chosen = make_agent("mgsampler", env, mu=mu).select(env.problem, torch.arange(4))
+    assert (chosen.sum(-1) == num_kept).all()
+
+
+def test_mgsampler_has_no_multiply_adds_without_convolutions(env):
+    skims = make_env(signal_bank(), observation="skim")
+    assert make_agent("mgsampler", skims).scorer_gmacs(skims.problem) == 0
+    # 8 candidates x 2 differences of 8 x 8 grey pixels x 8 filters of 7 x 7.
+    expected = 8 * 2 * 64 * 8 * 49 / 1e9
+    assert make_agent("mgsampler", skims, difference="feature").scorer_gmacs(skims.problem) == pytest.approx(expected)
+
+
+def test_empirical_draws_where_the_oracle_chose():
+    logits = torch.zeros(50, 10, 2)
+    logits[:, [2, 7], 1] = 5  # class 1 shows at these places only
+    bank = ClipBank.from_tensors(logits, [1] * 50, features=torch.zeros(50, 10, 1))
+    env = SelectVectorEnv(FrameSelectProblem(BankSource(bank), num_frames=10, num_kept=2), num_envs=2)
+    agent = make_agent("empirical", env).learn(1)
+    assert agent.histogram.nonzero().flatten().tolist() == [5, 15]
+    chosen = agent.select(env.problem, torch.arange(50))
+    assert chosen.nonzero()[:, 1].unique().tolist() == [2, 7]
+    assert (chosen.sum(-1) == 2).all()
+
+
+def test_scorers_also_choose_one_a_section():
+    problem = ClipSelectProblem(BankSource(signal_bank(num_clips=8)), num_sections=2, num_clips=4)
+    env = SelectVectorEnv(problem, num_envs=4)
+    for name, options in (("scsampler", {"streams": ("vectors",)}), ("mgsampler", {}), ("ranking", {})):
+        chosen = make_agent(name, env, **options).select(problem, torch.arange(6)).view(6, 2, 4)
+        assert (chosen.sum(-1) == 1).all(), name

@@ -1,0 +1,110 @@
+"""The papers' pictures of one selector: where it chose, what it ranked high and low, and what moved.
+
+Shapes: B contexts, K candidates, T frames of a video.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from vidselect_env.envs.problem import SelectionProblem
+from vidselect_env.envs.sources import thumbnails
+from vidselect_env.evaluation.evaluate import selection_of
+from vidselect_env.video.motion import motion_curve
+from vidselect_env.video.sampling import salience
+
+NUM_BINS = 20
+NUM_RANKED = 3
+
+
+def chosen_places(agent: Any, problem: SelectionProblem) -> Tensor:
+    """Where in their videos, from 0 to 1, the chosen candidates of all contexts lie: one number each."""
+    found = []
+    for contexts in torch.arange(problem.num_contexts, device=problem.source.device).split(64):
+        chosen = selection_of(agent, problem, contexts)
+        counts = problem.source.num_candidates.to(contexts.device)[problem.videos(contexts)]
+        places = (problem.candidates(contexts) + 0.5) / counts[:, None]
+        found.append(places[chosen].cpu())
+    return torch.cat(found)
+
+
+def plot_places(agents: Mapping[str, Any], problem: SelectionProblem, path: Path) -> None:
+    """How often each part of a video is chosen, a line a selector (SCSampler, Fig. 2)."""
+    figure, axes = _figure()
+    for name, agent in agents.items():
+        shares = torch.histc(chosen_places(agent, problem), bins=NUM_BINS, min=0, max=1)
+        edges = torch.linspace(0, 1, NUM_BINS + 1)
+        axes.stairs((100 * shares / shares.sum()).tolist(), edges.tolist(), label=name)
+    axes.set_xlabel("place in the video (0 its beginning, 1 its end)")
+    axes.set_ylabel("chosen clips (%)")
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=130)
+
+
+def plot_ranked(agent: Any, problem: SelectionProblem, path: Path, *, num_videos: int = 3) -> None:
+    """The highest- and lowest-ranked clips of a few videos (SCSampler, Fig. 3; DSN, Fig. 5).
+
+    Args:
+        agent: has `scores(problem, contexts) -> (B, K)`.
+    """
+    contexts = torch.arange(min(num_videos, problem.num_contexts), device=problem.source.device)
+    scores = agent.scores(problem, contexts).cpu()
+    number = min(NUM_RANKED, int((scores > -torch.inf).sum(-1).min()) // 2) or 1
+    figure = Figure(figsize=(2 * 2 * number, 1.7 * len(contexts)), layout="constrained")
+    FigureCanvasAgg(figure)
+    cells = figure.subplots(len(contexts), 2 * number, squeeze=False)
+    for row, context in zip(cells, contexts, strict=True):
+        of_video = scores[context]
+        order = of_video.argsort(descending=True)[: int((of_video > -torch.inf).sum())]
+        shown = torch.cat([order[:number], order[-number:]])
+        candidates = problem.candidates(context[None])[0].cpu()[shown]
+        pictures = thumbnails(problem.source, int(problem.videos(context[None])), candidates)
+        for place, (axes, picture, candidate) in enumerate(zip(row, pictures, shown.tolist(), strict=True)):
+            axes.imshow(picture.permute(1, 2, 0).numpy())
+            axes.set_title(f"{'highest' if place < number else 'lowest'}: {of_video[candidate]:.2f}", fontsize=8)
+            axes.axis("off")
+    figure.savefig(path, dpi=110)
+
+
+def plot_motion(agent: Any, problem: SelectionProblem, path: Path, *, context: int = 0) -> None:
+    """A video's motion and its cumulated share, with the clips that are chosen (MGSampler, Fig. 4)."""
+    contexts = torch.tensor([context], device=problem.source.device)
+    video = int(problem.videos(contexts))
+    curve = motion_curve(problem.source.video_paths[video])
+    share = salience(curve)
+    chosen = problem.candidates(contexts)[selection_of(agent, problem, contexts)].cpu()
+    starts = problem.source.spec.grid.starts(len(curve))[chosen]
+    figure, axes = _figure()
+    axes.fill_between(range(len(curve)), (share / share.max()).tolist(), alpha=0.35, label="motion to the power 0.5")
+    axes.plot(share.cumsum(0).tolist(), label="cumulated")
+    for number, start in enumerate(starts.tolist()):
+        end = min(start + problem.source.spec.grid.span, len(curve))
+        axes.axvspan(start, end, alpha=0.25, color="tab:red", label="chosen clips" if number == 0 else None)
+    axes.set_xlabel("frame")
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=130)
+
+
+def plot_bins(num_bins: Tensor, path: Path) -> None:
+    """How many clips keep how many maps (ATFR, Fig. 3), from (R,) numbers."""
+    figure, axes = _figure()
+    counts = torch.bincount(num_bins.flatten())[1:]
+    axes.bar(range(1, len(counts) + 1), counts.tolist())
+    axes.set_xlabel("maps kept by similarity guided sampling")
+    axes.set_ylabel("clips")
+    figure.savefig(path, dpi=130)
+
+
+def _figure() -> tuple[Figure, Any]:
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.grid(alpha=0.3)
+    return figure, axes
