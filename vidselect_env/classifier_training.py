@@ -25,6 +25,10 @@ from vidselect_env.video.clips import ClipGrid
 from vidselect_env.video.decode import FrameSize, read_clips
 from vidselect_env.video.errors import VideoError
 from vidselect_env.video.index import VideoIndex, index_video
+from vidselect_env.video.motion import motion_curve
+from vidselect_env.video.sampling import motion_guided_frames, motion_magnitude_frames, segment_frames
+
+SAMPLERS = ("clip", "segment", "motion_guided", "magnitude")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +44,9 @@ class FitConfig:
         label_smoothing: of the cross-entropy.
         flip: mirror half of the clips; wrong where left and right tell classes apart.
         mixed_precision: bfloat16 where the device is a GPU.
+        sampler: which frames of a video the classifier sees: clip, a random one of the classifier's stride; or, over
+            the whole video, segment (TSN), motion_guided (MGSampler) or magnitude (the frames that move most).
+        mu: exponent of MGSampler's salience.
         num_workers: decoding threads.
         cache: keep the decoded frames of every video in memory (for many epochs on short videos).
     """
@@ -52,8 +59,14 @@ class FitConfig:
     label_smoothing: float = 0.0
     flip: bool = False
     mixed_precision: bool = True
+    sampler: str = "clip"
+    mu: float = 0.5
     num_workers: int = 2
     cache: bool = False
+
+    def __post_init__(self) -> None:
+        if self.sampler not in SAMPLERS:
+            raise ValueError(f"sampler ({self.sampler!r}) must be one of {', '.join(SAMPLERS)}")
 
 
 class ClipLoader:
@@ -63,6 +76,7 @@ class ClipLoader:
         geometry: of the clips.
         training: a random clip of every video, in random order; otherwise the middle one, in order.
         generator: of that randomness.
+        sampler, mu: as in `FitConfig`.
 
     Videos that cannot be read are left out, and named once.
     """
@@ -75,14 +89,18 @@ class ClipLoader:
         batch_size: int,
         training: bool,
         generator: torch.Generator,
+        sampler: str = "clip",
+        mu: float = 0.5,
         num_workers: int = 2,
         cache: bool = False,
     ) -> None:
+        self.sampler, self.mu = sampler, mu
         self.dataset, self.geometry, self.batch_size, self.training = dataset, geometry, batch_size, training
         self.generator, self.num_workers = generator, num_workers
         self.targets = targets_of([video.labels for video in dataset.videos], len(dataset.class_names))
         self._size = FrameSize(geometry.resize, geometry.crop)
         self._indices: dict[int, VideoIndex] = {}
+        self._curves: dict[int, Tensor] = {}
         self._frames: dict[int, Tensor] | None = {} if cache else None
         self._unreadable: set[int] = set()
 
@@ -90,8 +108,13 @@ class ClipLoader:
         """(B, T, 3, H, W) uint8 clips and (B, C) float targets that sum to 1."""
         count = len(self.dataset)
         order = torch.randperm(count, generator=self.generator) if self.training else torch.arange(count)
-        places = torch.rand(count, generator=self.generator) if self.training else torch.full((count,), 0.5)
-        jobs = [(int(video), float(places[video])) for video in order if int(video) not in self._unreadable]
+        # Each video has randomness of its own, so that it does not matter which thread is first.
+        seeds = torch.randint(2**62, (count,), generator=self.generator) if self.training else None
+        jobs = [
+            (int(video), None if seeds is None else torch.Generator().manual_seed(int(seeds[video])))
+            for video in order
+            if int(video) not in self._unreadable
+        ]
         clips, videos = [], []
         ahead = 2 * self.batch_size
         for (video, _), future in zip(
@@ -113,20 +136,33 @@ class ClipLoader:
         targets = self.targets[videos].float()
         return targets / targets.sum(-1, keepdim=True)
 
-    def _clip(self, job: tuple[int, float]) -> Tensor:
-        """The clip at `place` in [0, 1] between the first and the last that fit: (T, 3, H, W)."""
-        number, place = job
+    def _clip(self, job: tuple[int, torch.Generator | None]) -> Tensor:
+        """The frames of a video that the sampler takes, at random with a generator: (T, 3, H, W)."""
+        number, generator = job
         video: LabelledVideo = self.dataset.videos[number]
         if number not in self._indices:
             self._indices[number] = index_video(video.path)
         index = self._indices[number]
-        frames = clip_frames(index.info.num_frames, self.geometry, place=place)
+        frames = self._sampled(number, index, generator)
         if self._frames is None:
             return read_clips(video.path, frames[None], sizes=[self._size], index=index)[0][0]
         if number not in self._frames:
             everything = torch.arange(index.info.num_frames)[None]
             self._frames[number] = read_clips(video.path, everything, sizes=[self._size], index=index)[0][0]
         return self._frames[number][frames]
+
+    def _sampled(self, number: int, index: VideoIndex, generator: torch.Generator | None) -> Tensor:
+        num_video_frames, num_frames = index.info.num_frames, self.geometry.num_frames
+        if self.sampler == "clip":
+            place = 0.5 if generator is None else float(torch.rand((), generator=generator))
+            return clip_frames(num_video_frames, self.geometry, place=place)
+        if self.sampler == "segment":
+            return segment_frames(num_video_frames, num_frames, generator=generator)
+        if number not in self._curves:
+            self._curves[number] = motion_curve(index.info.path, index=index)
+        if self.sampler == "magnitude":
+            return motion_magnitude_frames(self._curves[number], num_frames)
+        return motion_guided_frames(self._curves[number], num_frames, mu=self.mu, generator=generator)
 
 
 def clip_frames(num_video_frames: int, geometry: ClipGeometry, *, place: float) -> Tensor:
@@ -163,6 +199,8 @@ def fit(
             batch_size=config.batch_size,
             training=training,
             generator=generator,
+            sampler=config.sampler,
+            mu=config.mu,
             num_workers=config.num_workers,
             cache=config.cache,
         )
