@@ -21,7 +21,8 @@ from torch import nn
 
 from vidselect_classifiers import ClipClassifier, gmacs, make_classifier
 from vidselect_classifiers.sgs import gmacs_by_bins
-from vidselect_env.classifier_training import ClipLoader, FitConfig, fit
+from vidselect_env.classifier_training import FitConfig, fit
+from vidselect_env.clip_loader import ClipLoader
 from vidselect_env.datasets import VideoDataset, load_dataset
 from vidselect_env.evaluation.metrics import mean_and_interval
 from vidselect_env.run import run_logger

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from vidselect_classifiers import ClipClassifier, make_classifier
 from vidselect_classifiers.sgs import gmacs_by_bins, with_sgs
-from vidselect_env.classifier_training import ClipLoader
+from vidselect_env.clip_loader import ClipLoader
 from vidselect_env.datasets import load_dataset
 
 AFTER = {"x3d_s": "blocks.0", "r3d_18": "stem"}

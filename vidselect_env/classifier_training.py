@@ -7,28 +7,17 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from stable_baselines3.common.logger import Logger
-from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from vidselect_classifiers import ClipClassifier, ClipGeometry, save_weights
-from vidselect_env.bank.decode import ordered_ahead
-from vidselect_env.datasets import LabelledVideo, VideoDataset
-from vidselect_env.datasets.base import targets_of
-from vidselect_env.video.clips import ClipGrid
-from vidselect_env.video.decode import FrameSize, read_clips
-from vidselect_env.video.errors import VideoError
-from vidselect_env.video.index import VideoIndex, index_video
-from vidselect_env.video.motion import motion_curve
-from vidselect_env.video.sampling import motion_guided_frames, motion_magnitude_frames, segment_frames
-
-SAMPLERS = ("clip", "segment", "motion_guided", "magnitude")
+from vidselect_classifiers import ClipClassifier, save_weights
+from vidselect_env.clip_loader import SAMPLERS, ClipLoader
+from vidselect_env.datasets import VideoDataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,111 +56,6 @@ class FitConfig:
     def __post_init__(self) -> None:
         if self.sampler not in SAMPLERS:
             raise ValueError(f"sampler ({self.sampler!r}) must be one of {', '.join(SAMPLERS)}")
-
-
-class ClipLoader:
-    """Batches of clips of a dataset, decoded by threads ahead of their use.
-
-    Args:
-        geometry: of the clips.
-        training: a random clip of every video, in random order; otherwise the middle one, in order.
-        generator: of that randomness.
-        sampler, mu: as in `FitConfig`.
-
-    Videos that cannot be read are left out, and named once.
-    """
-
-    def __init__(
-        self,
-        dataset: VideoDataset,
-        geometry: ClipGeometry,
-        *,
-        batch_size: int,
-        training: bool,
-        generator: torch.Generator,
-        sampler: str = "clip",
-        mu: float = 0.5,
-        num_workers: int = 2,
-        cache: bool = False,
-    ) -> None:
-        self.sampler, self.mu = sampler, mu
-        self.dataset, self.geometry, self.batch_size, self.training = dataset, geometry, batch_size, training
-        self.generator, self.num_workers = generator, num_workers
-        self.targets = targets_of([video.labels for video in dataset.videos], len(dataset.class_names))
-        self._size = FrameSize(geometry.resize, geometry.crop)
-        self._indices: dict[int, VideoIndex] = {}
-        self._curves: dict[int, Tensor] = {}
-        self._frames: dict[int, Tensor] | None = {} if cache else None
-        self._unreadable: set[int] = set()
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """(B, T, 3, H, W) uint8 clips and (B, C) float targets that sum to 1."""
-        count = len(self.dataset)
-        order = torch.randperm(count, generator=self.generator) if self.training else torch.arange(count)
-        # Each video has randomness of its own, so that it does not matter which thread is first.
-        seeds = torch.randint(2**62, (count,), generator=self.generator) if self.training else None
-        jobs = [
-            (int(video), None if seeds is None else torch.Generator().manual_seed(int(seeds[video])))
-            for video in order
-            if int(video) not in self._unreadable
-        ]
-        clips, videos = [], []
-        ahead = 2 * self.batch_size
-        for (video, _), future in zip(
-            jobs, ordered_ahead(self._clip, jobs, num_workers=self.num_workers, ahead=ahead), strict=True
-        ):
-            try:
-                clips.append(future.result())
-                videos.append(video)
-            except VideoError as error:
-                self._unreadable.add(video)
-                tqdm.write(f"left out {error}")
-            if len(clips) == self.batch_size:
-                yield torch.stack(clips), self._shares(videos)
-                clips, videos = [], []
-        if clips:
-            yield torch.stack(clips), self._shares(videos)
-
-    def _shares(self, videos: list[int]) -> Tensor:
-        targets = self.targets[videos].float()
-        return targets / targets.sum(-1, keepdim=True)
-
-    def _clip(self, job: tuple[int, torch.Generator | None]) -> Tensor:
-        """The frames of a video that the sampler takes, at random with a generator: (T, 3, H, W)."""
-        number, generator = job
-        video: LabelledVideo = self.dataset.videos[number]
-        if number not in self._indices:
-            self._indices[number] = index_video(video.path)
-        index = self._indices[number]
-        frames = self._sampled(number, index, generator)
-        if self._frames is None:
-            return read_clips(video.path, frames[None], sizes=[self._size], index=index)[0][0]
-        if number not in self._frames:
-            everything = torch.arange(index.info.num_frames)[None]
-            self._frames[number] = read_clips(video.path, everything, sizes=[self._size], index=index)[0][0]
-        return self._frames[number][frames]
-
-    def _sampled(self, number: int, index: VideoIndex, generator: torch.Generator | None) -> Tensor:
-        num_video_frames, num_frames = index.info.num_frames, self.geometry.num_frames
-        if self.sampler == "clip":
-            place = 0.5 if generator is None else float(torch.rand((), generator=generator))
-            return clip_frames(num_video_frames, self.geometry, place=place)
-        if self.sampler == "segment":
-            return segment_frames(num_video_frames, num_frames, generator=generator)
-        if number not in self._curves:
-            self._curves[number] = motion_curve(index.info.path, index=index)
-        if self.sampler == "magnitude":
-            return motion_magnitude_frames(self._curves[number], num_frames)
-        return motion_guided_frames(self._curves[number], num_frames, mu=self.mu, generator=generator)
-
-
-def clip_frames(num_video_frames: int, geometry: ClipGeometry, *, place: float) -> Tensor:
-    """Frames of the clip at `place` in [0, 1] of the way from the first that fits to the last: (T,) int64."""
-    grid = ClipGrid(num_clips=1, num_frames=geometry.num_frames, frame_stride=geometry.frame_stride)
-    room = max(num_video_frames - grid.span, 0)
-    start = min(int(place * (room + 1)), room)
-    steps = torch.arange(geometry.num_frames) * geometry.frame_stride
-    return (start + steps).clamp(max=num_video_frames - 1)
 
 
 def fit(

@@ -37,7 +37,7 @@ class SCSamplerConfig:
         streams: what the visual scorers see, of vectors, residual and intra.
         objective: of the visual scorers: ac, action classification, or sal_rank, ranking.
         audio_objective: of the audio scorer.
-        alpha: weight of the visual scorer in the convex combinations.
+        visual_weight: of the visual scorer in the convex combinations, their alpha.
         visual_share: of the K clips of a union, those that the visual scorer takes (K' / K).
         network: auto, small, resnet18 or shufflenet.
         pretrained: begin resnet18 and shufflenet with ImageNet weights, if they can be had.
@@ -54,7 +54,7 @@ class SCSamplerConfig:
     streams: tuple[str, ...] = ("vectors", "residual")
     objective: str = "ac"
     audio_objective: str = "sal_rank"
-    alpha: float = 0.8
+    visual_weight: float = 0.8
     visual_share: float = 0.8
     network: str = "auto"
     pretrained: bool = True
@@ -77,7 +77,7 @@ class SCSamplerConfig:
         unknown = set(self.streams) - (set(CHANNELS) - {"mel"})
         if unknown or not self.streams:
             raise ValueError(f"streams {self.streams} must be some of vectors, residual, intra")
-        for name in ("alpha", "visual_share"):
+        for name in ("visual_weight", "visual_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} ({getattr(self, name)}) must be 0 to 1")
         if self.every < 1 or self.clips_per_video < 2:
@@ -238,9 +238,9 @@ class SCSampler(SupervisedAgent):
         elif combination == "intersect":
             found = intersect_list(visual, audio)
         elif combination == "convex_list":
-            found = convex_list(visual, audio, alpha=self.config.alpha)
+            found = convex_list(visual, audio, alpha=self.config.visual_weight)
         else:
-            alpha = 0.5 if combination == "joint" else self.config.alpha
+            alpha = 0.5 if combination == "joint" else self.config.visual_weight
             found = convex_score(visual, audio, alpha=alpha)
         return torch.where(has_sound[:, None], found, visual)
 

@@ -72,7 +72,7 @@ class SimilarityGuidedSampling(nn.Module):
             nn.Conv1d(channels, self.embedding_dim, 1),
             nn.BatchNorm1d(self.embedding_dim),
         )
-        self.forced_bins: int | None = None
+        self.counted_bins: int | None = None
 
     def _bins(self, num_maps: int) -> tuple[int, ...]:
         if self.num_bins is None:
@@ -103,12 +103,12 @@ class SimilarityGuidedSampling(nn.Module):
         """Maps (B, C, T, H, W) to (C, B', H, W) of each clip, B' being the bins that are not empty.
 
         A clip all of whose maps have weight 0 gives one map, their mean: where all magnitudes are equal, every
-        map lies on the edge of the last bin, where the linear kernel is 0.
+        map lies on the edge of the last bin, where the linear kernel is 0. On the meta device `counted_bins` maps
+        are kept, or as many as can be.
         """
         weights = self.weights(self.embedding(maps))
-        if self.forced_bins is not None:  # for counting the cost of so many, whatever is in them
-            kept = weights[:, :1].expand(-1, self.forced_bins, -1)
-            return merge(maps, kept)
+        if maps.is_meta:  # there are no values, only a cost to count
+            return merge(maps, weights[:, :1].expand(-1, self.counted_bins or self.most_bins(maps.shape[2]), -1))
         active = (weights != 0).any(-1)
         is_empty = ~active.any(-1)
         mean = torch.zeros_like(weights)
@@ -221,7 +221,7 @@ def gmacs_by_bins(classifier: ClipClassifier) -> tuple[float, ...]:
     most = sampling.most_bins(_maps_before(twin, twin.stages.index("sgs")).shape[2])
     costs = []
     for bins in range(1, most + 1):
-        sampling.forced_bins = bins
+        sampling.counted_bins = bins
         costs.append(gmacs(twin, (1, *twin.input_shape), dtype=torch.uint8))
     return tuple(costs)
 

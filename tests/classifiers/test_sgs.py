@@ -186,6 +186,7 @@ def test_cost_grows_with_the_maps_kept_up_to_the_whole():
     assert list(costs) == sorted(costs)
     # All maps kept cost what the plain network does, and the layer itself.
     assert plain.gmacs_per_clip() < costs[-1] < 1.01 * plain.gmacs_per_clip()
+    assert with_sgs(plain, after="stem").gmacs_per_clip() == costs[-1]
     assert costs[0] < 0.35 * costs[-1]
     assert gmacs_by_bins(plain) == ()
 

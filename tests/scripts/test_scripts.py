@@ -178,3 +178,47 @@ def test_a_benchmark_has_a_row_an_agent_resumes_and_survives_a_failure(run_scrip
     before = result.stat().st_mtime_ns
     run_script("benchmark.py", *arguments)
     assert result.stat().st_mtime_ns == before
+
+
+def test_scsampler_is_trained_evaluated_with_other_weights_and_recognises(run_script, workplace, video_folder, common):
+    """The small folder's videos have no sound: they are judged by sight."""
+    arguments = ["--agent", "scsampler", "--total-timesteps", "16", "--runs", str(workplace / "sc"), *common]
+    run_script("train_agent.py", *arguments)
+    [folder] = (workplace / "sc").iterdir()
+    for picture in ("selection.png", "places.png", "ranked.png"):
+        assert (folder / picture).stat().st_size > 1000
+        assert picture in (folder / "report.md").read_text()
+    output = run_script(
+        *("train_agent.py", "--eval", str(folder), "--weights", common[3], "--kept", "1"),
+        *("--runs", str(workplace / "sc-eval")),
+    )
+    assert "scsampler" in output
+    output = run_script("recognise.py", "--run", str(folder), str(video_folder / "test" / "left" / "0.mp4"))
+    assert "2 of 6 clips classified" in output
+
+
+def test_mgsampler_draws_the_motion_of_a_video_and_takes_clips_end_to_end(run_script, workplace, common):
+    arguments = ["--agent", "mgsampler", "--runs", str(workplace / "mg"), *common]
+    options = ["--candidates", "None", "--frames", "None", "--kept", "2"]
+    run_script("train_agent.py", *arguments, *options)
+    [folder] = (workplace / "mg").iterdir()
+    assert (folder / "motion.png").stat().st_size > 1000
+
+
+def test_a_classifier_is_converted_and_its_bank_charges_each_clip(run_script, workplace, video_folder, common):
+    runs = workplace / "sgs"
+    run_script(
+        *("train_classifier.py", "--dataset", f"folder:{video_folder}", "--weights", common[3]),
+        *("--sgs", "layer2", "--epochs", "1", "--batch-size", "4", "--runs", str(runs)),
+    )
+    [folder] = runs.iterdir()
+    arguments = [*common[:2], "--weights", str(folder / "weights.safetensors"), *common[4:], "--sgs", "layer2"]
+    run_script("train_agent.py", "--agent", "uniform", "--runs", str(workplace / "sgs-agent"), *arguments)
+    [report] = (workplace / "sgs-agent").glob("*/report.md")
+    assert "GMACs a clip on average, at most" in report.read_text()
+    assert (report.parent / "bins.png").stat().st_size > 1000
+    output = run_script(
+        *("build_bank.py", "--dataset", f"folder:{video_folder}", "--out", str(workplace / "sgs-bank")),
+        *("--weights", str(folder / "weights.safetensors"), "--sgs", "layer2", "--candidates", "None"),
+    )
+    assert "fewest maps kept" in output

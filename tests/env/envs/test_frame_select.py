@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
+from vidselect_agents import make_agent
 from vidselect_env.bank import ClipBank
 from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.frame_select import FrameSelectEnv, FrameSelectProblem
@@ -78,7 +80,7 @@ def test_choosing_keeps_the_m_largest_scores():
         ({"num_frames": 5}, r"num_frames \(5\) must be at most the fewest candidates of a video \(4\)"),
         ({"num_kept": 5}, r"num_kept \(5\) must be 1 to num_frames \(4\)"),
         ({"alpha": 1.0}, r"alpha \(1.0\) must be"),
-        ({"observation": "skim"}, "unknown observation 'skim'"),
+        ({"observation": "skims"}, "unknown observation 'skims'"),
     ],
 )
 def test_settings_out_of_range_are_refused(options, message):
@@ -116,3 +118,50 @@ def test_all_arms_are_too_many_to_list(bank):
     env.reset()
     with pytest.raises(NotImplementedError, match="too many actions"):
         env.full_information()
+
+
+def ragged_problem(**options) -> FrameSelectProblem:
+    """All candidates of videos with 2, 4 and 3 of them; class 1 is right, with the probabilities given."""
+    counts, p1 = [2, 4, 3], torch.tensor([0.9, 0.2, 0.1, 0.8, 0.7, 0.3, 0.6, 0.2, 0.9])
+    whole = ClipBank.from_tensors(torch.stack([1 - p1, p1], -1).log()[None], [1], features=torch.zeros(1, 9, 1))
+    bank = dataclasses.replace(
+        whole,
+        video_paths=("a", "b", "c"),
+        num_video_frames=torch.tensor(counts),
+        targets=torch.tensor([[False, True]] * 3),
+        offsets=torch.tensor([0, 2, 6, 9]),
+    )
+    return FrameSelectProblem(BankSource(bank), **({"num_frames": None, "num_kept": 2} | options))
+
+
+def test_all_candidates_of_videos_of_different_lengths():
+    problem, contexts = ragged_problem(), torch.arange(3)
+    assert problem.num_frames == 4
+    assert problem.valid(contexts).sum(-1).tolist() == [2, 4, 3]
+    assert problem.candidates(contexts).tolist() == [[0, 1, 1, 1], [0, 1, 2, 3], [0, 1, 2, 2]]
+    kept = [[1, 1, 0, 0], [0, 1, 0, 1], [1, 0, 1, 0]]
+    assert problem.uniform(contexts).int().tolist() == kept
+
+
+def test_nobody_keeps_a_candidate_that_is_not_there():
+    problem, contexts = ragged_problem(num_kept=3), torch.arange(3)
+    scores = torch.tensor([[0.1, 0.2, 0.9, 0.8]]).repeat(3, 1)
+    assert problem.best(contexts, scores).sum(-1).tolist() == [2, 3, 3]
+    assert problem.selection(contexts, torch.ones(3, 4)).sum(-1).tolist() == [2, 4, 3]
+    env = SelectVectorEnv(problem, num_envs=3)
+    for name, chosen in (("dense", [2, 4, 3]), ("random", [2, 3, 3]), ("uniform", [2, 3, 3]), ("oracle", [2, 3, 3])):
+        assert make_agent(name, env).select(problem, contexts).sum(-1).tolist() == chosen, name
+    with pytest.raises(ValueError, match="must know the video"):
+        make_agent("uniform", env).predict(np.zeros((2, 4, 3), np.float32))
+
+
+def test_the_oracle_of_ragged_videos_takes_their_best():
+    problem = ragged_problem(num_kept=1)
+    chosen = make_agent("oracle", SelectVectorEnv(problem, num_envs=1)).select(problem, torch.arange(3))
+    assert chosen.nonzero()[:, 1].tolist() == [0, 1, 2]
+
+
+def test_skims_may_be_seen_too(make_bank):
+    problem = FrameSelectProblem(BankSource(make_bank()), num_frames=6, num_kept=2, observation="skim")
+    assert problem.observation_space.shape == (6, 2, 3, 8, 8)
+    assert problem.observe(torch.arange(2)).dtype == torch.uint8
