@@ -127,7 +127,7 @@ class EmpiricalReference(Reference):
     def blind_scores(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
         """Keys whose largest are a draw without replacement in proportion to the histogram (Gumbel's trick)."""
         bins = self._bins(problem, contexts).cpu()
-        uniform = torch.rand(bins.shape, generator=self.generator)
+        uniform = torch.rand(bins.shape, generator=self.generator, device=self.device).cpu()
         return self.histogram[bins].clamp(min=1e-9).log() - (-uniform.log()).log()
 
     def _bins(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:

@@ -31,11 +31,11 @@ def test_rewards_are_those_of_the_cpu(bank, problem_class):
     torch.testing.assert_close(*results)
 
 
-@pytest.mark.parametrize("name", ["dsn", "as", "max_response", "ppo", "dqn"])
+@pytest.mark.parametrize("name", ["dsn", "as", "max_response", "ppo", "dqn", "ranking", "mgsampler", "empirical"])
 def test_agents_learn_and_are_evaluated_there(bank, name):
     source = BankSource(bank, device="cuda")
-    if name == "as":
-        problem = FrameSelectProblem(source)
+    if name in ("as", "ranking", "mgsampler", "empirical"):
+        problem = FrameSelectProblem(source, observation="features+predictions" if name == "as" else "skim")
     else:
         problem = ClipSelectProblem(source, observation="skim", per_section=name == "dqn")
     settings = {"dqn": {"buffer_size": 64, "learning_starts": 16, "batch_size": 16}}.get(name, {})
