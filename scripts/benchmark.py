@@ -13,6 +13,7 @@ import dataclasses
 import json
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from vidselect_agents import REFERENCES, agent_class, make_agent
+from vidselect_agents import REFERENCES, agent_class, make_agent, signals_wanted, tuned_settings
 from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.recorder import RolloutRecorder
 from vidselect_env.evaluation.evaluate import Result, evaluate
@@ -74,7 +75,7 @@ def main() -> None:
     config = tyro.cli(BenchmarkConfig, description=__doc__)
     config.out.mkdir(parents=True, exist_ok=True)
     claim(config)
-    experiment = make_experiment(config, agent_classes=[agent_class(parse_agent(agent)[0]) for agent in config.agents])
+    experiment = make_experiment(config, signals=signals_of_agents(config.agents))
     failures: dict[str, str] = {}
     for seed in range(config.seeds):
         for agent in config.agents:
@@ -86,6 +87,16 @@ def main() -> None:
                 traceback.print_exc()
                 failures[agent] = f"{type(error).__name__}: {error}"
     report(config, failures)
+
+
+def signals_of_agents(agents: Sequence[str]) -> set[str]:
+    """What all of them look at, so that one bank serves them."""
+    wanted: set[str] = set()
+    for agent in agents:
+        name, settings = parse_agent(agent)
+        settings.pop("environment", None)
+        wanted |= set(signals_wanted(name, dataclasses.replace(tuned_settings(name), **settings)))
+    return wanted
 
 
 def claim(config: BenchmarkConfig) -> None:

@@ -14,7 +14,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from vidselect_agents import agent_class
+from vidselect_agents import agent_class, restored_settings, signals_wanted
 from vidselect_classifiers import ClipClassifier
 from vidselect_env.bank import BankSpec
 from vidselect_env.bank.head import load_head
@@ -65,7 +65,8 @@ def main() -> None:
     def problem_on(source: BankSource) -> SelectionProblem:
         return make_problem(experiment_config, source, cls, experiment_config.sections)
 
-    signals = signals_of(experiment_config, [cls])
+    settings = restored_settings(saved["agent"], run.get("agent_settings", {}))
+    signals = signals_of(experiment_config, signals_wanted(saved["agent"], settings))
     spec = looks_spec(experiment_config, classifier, ("skim", *signals), class_names)
     # The agent asks its environment for shapes alone: one video of nothing has them.
     env = SelectVectorEnv(problem_on(BankSource(one_video_bank(spec, experiment_config.candidates or 30))), num_envs=1)

@@ -19,7 +19,14 @@ import tyro
 from PIL import Image
 from rich.console import Console
 
-from vidselect_agents import REFERENCES, agent_class, make_agent, tuned_settings
+from vidselect_agents import (
+    REFERENCES,
+    agent_class,
+    make_agent,
+    restored_settings,
+    signals_wanted,
+    tuned_settings,
+)
 from vidselect_agents.mgsampler import MGSampler
 from vidselect_env.bank.head import load_head, save_head
 from vidselect_env.datasets import load_dataset
@@ -107,7 +114,7 @@ class _AgentName:
 
 def train(config: TrainConfig, settings: Any) -> Path:
     """Train, evaluate and report one run; returns its folder."""
-    experiment = make_experiment(config, agent_classes=[agent_class(config.agent)])
+    experiment = make_experiment(config, signals=signals_wanted(config.agent, settings))
     env = SelectVectorEnv(experiment.train_problem(agent_class(config.agent)), num_envs=config.num_envs)
     agent = make_agent(config.agent, env, seed=config.seed, device=config.torch_device, **dataclasses.asdict(settings))
     folder = new_run_folder(config.runs, config.agent.replace(":", "."))
@@ -155,7 +162,9 @@ def evaluate_run(config: EvalConfig) -> Path:
     head = load_head(config.eval / HEAD) if (config.eval / HEAD).exists() else None
     if config.classifier is not None or _class_names(experiment_config) != class_names:
         head = None  # it was fitted on another classifier's features, or for other classes
-    experiment = make_experiment(experiment_config, agent_classes=[cls], head=head)
+    settings = restored_settings(experiment_config.agent, run["agent_settings"])
+    signals = signals_wanted(experiment_config.agent, settings)
+    experiment = make_experiment(experiment_config, signals=signals, head=head)
     env = SelectVectorEnv(experiment.train_problem(cls), num_envs=experiment_config.num_envs)
     agent = cls.load(config.eval / getattr(cls, "file_name", AGENT), env, device=experiment_config.torch_device)
     folder = new_run_folder(config.runs, f"eval-{config.eval.name}")

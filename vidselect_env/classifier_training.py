@@ -104,14 +104,17 @@ def fit(
     accuracy = float("nan")
     for epoch in range(first, config.epochs):
         loss = _epoch(classifier, loaders[0], optimizer, schedule, config=config, label=f"epoch {epoch + 1}")
-        accuracy = clip_accuracy(classifier, loaders[1])
-        for name, value in (("train/loss", loss), ("eval/clip_top1", accuracy), ("time/epoch", epoch + 1)):
+        tested = evaluate_clips(classifier, loaders[1])
+        accuracy = tested["clip_top1"]
+        for name, value in {"train/loss": loss, "time/epoch": epoch + 1}.items():
             logger.record(name, value)
+        for name, value in tested.items():
+            logger.record(f"eval/{name}", value)
         logger.dump(epoch + 1)
         state = [optimizer.state_dict(), schedule.state_dict(), generator.get_state()]
         _save(folder, {"epoch": epoch + 1, "classifier": classifier.state_dict(), "state": state})
     if first == config.epochs:
-        accuracy = clip_accuracy(classifier, loaders[1])
+        accuracy = evaluate_clips(classifier, loaders[1])["clip_top1"]
     save_weights(classifier, folder / "weights.safetensors")
     return accuracy
 
@@ -124,16 +127,18 @@ def warmup_cosine(step: int, *, warmup: float, total: int) -> float:
 
 
 @torch.inference_mode()
-def clip_accuracy(classifier: ClipClassifier, loader: ClipLoader) -> float:
-    """Share of clips whose most probable class is a label."""
+def evaluate_clips(classifier: ClipClassifier, loader: ClipLoader) -> dict[str, float]:
+    """Share of clips whose most probable class is a label; with sampling inside, the mean number of maps kept."""
     classifier.eval()
     device = next(classifier.parameters()).device
-    right = total = 0
+    right = total = kept = 0
     for clips, targets in loader:
-        best = classifier(clips.to(device)).logits.argmax(-1, keepdim=True).cpu()
+        output = classifier(clips.to(device))
+        best = output.logits.argmax(-1, keepdim=True).cpu()
+        kept += 0 if output.num_bins is None else int(output.num_bins.sum())
         right += int((targets.gather(-1, best) > 0).sum())
         total += len(clips)
-    return right / total
+    return {"clip_top1": right / total} | ({"num_bins": kept / total} if kept else {})
 
 
 def _epoch(

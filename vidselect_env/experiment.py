@@ -5,7 +5,7 @@ Dataset, classifier and grid in; banks (cached) and environments out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -199,21 +199,21 @@ def needs_head(config: ExperimentConfig, classifier: ClipClassifier, class_names
 def make_experiment(
     config: ExperimentConfig,
     *,
-    agent_classes: Sequence[Any] = (),
+    signals: Collection[str] = (),
     head: nn.Linear | None = None,
     progress: bool = True,
 ) -> Experiment:
     """Load or build everything that `config` names.
 
     Args:
-        agent_classes: whose `signals`, if they have any, the banks are to hold.
+        signals: that the banks are to hold, unless the configuration says which.
         head: of an earlier experiment, to be used as it is.
 
     Raises:
         ValueError: a name, split, size or label that does not fit; the message says which.
     """
     classifier = experiment_classifier(config)
-    signals = signals_of(config, agent_classes)
+    signals = signals_of(config, signals)
     train_set, test_set = (
         load_dataset(
             config.dataset,
@@ -250,11 +250,10 @@ def make_experiment(
     )
 
 
-def signals_of(config: ExperimentConfig, agent_classes: Sequence[Any]) -> tuple[str, ...]:
-    """The signals in the banks: the configuration's, or those that any of the agents takes."""
+def signals_of(config: ExperimentConfig, wanted: Collection[str]) -> tuple[str, ...]:
+    """The signals in the banks: the configuration's, or those that are wanted, in a fixed order."""
     if config.signals is not None:
         return config.signals
-    wanted = {signal for cls in agent_classes for signal in getattr(cls, "signals", ())}
     return tuple(signal for signal in SIGNALS if signal in wanted)
 
 

@@ -13,7 +13,17 @@ from vidselect_agents.base import Agent
 from vidselect_classifiers.registry import lookup
 from vidselect_env.envs.batched import SelectVectorEnv
 
-__all__ = ["AGENTS", "REFERENCES", "Agent", "agent_class", "make_agent", "register_agent", "tuned_settings"]
+__all__ = [
+    "AGENTS",
+    "REFERENCES",
+    "Agent",
+    "agent_class",
+    "make_agent",
+    "register_agent",
+    "restored_settings",
+    "signals_wanted",
+    "tuned_settings",
+]
 
 REFERENCES = ("random", "uniform", "dense", "oracle")
 AGENTS: dict[str, Any] = {
@@ -68,6 +78,15 @@ def agent_class(name: str) -> Any:
         raise
 
 
+def signals_wanted(name: str, settings: Any) -> tuple[str, ...]:
+    """The fields of a bank beside skims that an agent takes: those of its class, and of its settings if they are more.
+
+    So agents of one class share a bank, whichever of its signals each looks at.
+    """
+    usual = getattr(agent_class(name), "signals", ())
+    return (*usual, *(signal for signal in getattr(settings, "signals", ()) if signal not in usual))
+
+
 def tuned_settings(name: str, environment: str = "auto") -> Any:
     """The agent's settings that do well on the default problem, from `hyperparameters/ENVIRONMENT.yml`.
 
@@ -78,6 +97,13 @@ def tuned_settings(name: str, environment: str = "auto") -> Any:
         environment = getattr(cls, "environment", "VideoClipSelect-v0")
     listed = yaml.safe_load((files("vidselect_agents") / "hyperparameters" / f"{environment}.yml").read_text())
     return getattr(cls, "config_class", NoSettings)(**listed.get(name, {}))
+
+
+def restored_settings(name: str, saved: dict[str, Any]) -> Any:
+    """The settings of an agent from what a run's `config.json` says of them."""
+    cls = agent_class(name)
+    restored = cls.restored(saved) if hasattr(cls, "restored") else saved
+    return getattr(cls, "config_class", NoSettings)(**restored)
 
 
 def make_agent(

@@ -63,6 +63,11 @@ def test_the_readmes_environment_is_what_it_says(tmp_path, monkeypatch):
     assert observations.shape == (5, *observation.shape)
 
 
+def test_the_example_of_similarity_guided_sampling_runs(capsys):
+    exec(block("docs/sgs.md", "from vidselect_classifiers import make_classifier"), {})
+    assert "('stem', 'layer1', 'layer2', 'sgs', 'layer3', 'layer4')" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(document):
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text()):
