@@ -13,7 +13,6 @@ import dataclasses
 import json
 import time
 import traceback
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,8 +38,8 @@ class BenchmarkConfig(ExperimentConfig):
 
     Args:
         agents: built-in names, entry points', or package.module:Class; a setting is added as in
-            dsn,gradient=all_arms,samples_per_context=1, and an environment of its own in the same way, as in
-            oracle,environment=VideoFrameSelect-v0.
+            dsn,gradient=all_arms,samples_per_context=1 or scsampler,streams=vectors+intra, and an environment of
+            its own in the same way, as in oracle,environment=VideoFrameSelect-v0.
         seeds: how many, from 0.
         total_timesteps: videos seen in training.
         num_envs: sub-environments stepped together.
@@ -75,8 +74,14 @@ def main() -> None:
     config = tyro.cli(BenchmarkConfig, description=__doc__)
     config.out.mkdir(parents=True, exist_ok=True)
     claim(config)
-    experiment = make_experiment(config, signals=signals_of_agents(config.agents))
     failures: dict[str, str] = {}
+    signals: set[str] = set()  # what all agents look at, so that one bank serves them
+    for agent in config.agents:
+        try:
+            signals |= signals_of_agent(agent)
+        except Exception as error:
+            failures[agent] = f"{type(error).__name__}: {error}"
+    experiment = make_experiment(config, signals=signals)
     for seed in range(config.seeds):
         for agent in config.agents:
             if agent in failures:
@@ -89,14 +94,12 @@ def main() -> None:
     report(config, failures)
 
 
-def signals_of_agents(agents: Sequence[str]) -> set[str]:
-    """What all of them look at, so that one bank serves them."""
-    wanted: set[str] = set()
-    for agent in agents:
-        name, settings = parse_agent(agent)
-        settings.pop("environment", None)
-        wanted |= set(signals_wanted(name, dataclasses.replace(tuned_settings(name), **settings)))
-    return wanted
+def signals_of_agent(agent: str) -> set[str]:
+    """What an agent with these settings looks at beside skims."""
+    name, given = parse_agent(agent)
+    settings = tuned_settings(name)
+    known = {key: value for key, value in given.items() if key in getattr(settings, "__dataclass_fields__", {})}
+    return set(signals_wanted(name, dataclasses.replace(settings, **known)))
 
 
 def claim(config: BenchmarkConfig) -> None:
@@ -145,10 +148,14 @@ def one(config: BenchmarkConfig, experiment: Experiment, agent: str, seed: int) 
 
 
 def parse_agent(text: str) -> tuple[str, dict[str, Any]]:
-    """`dsn,gradient=all_arms,samples_per_context=1` -> `dsn` and its settings."""
+    """`dsn,gradient=all_arms,samples_per_context=1` -> `dsn` and its settings; `+` stands between several values."""
     name, *settings = text.split(",")
     pairs = dict(setting.split("=", 1) for setting in settings)
-    return name, {key: _value(value) for key, value in pairs.items()}
+    own = getattr(tuned_settings(name), "__dict__", {})
+    return name, {
+        key: tuple(value.split("+")) if isinstance(own.get(key), tuple) else _value(value)
+        for key, value in pairs.items()
+    }
 
 
 def _value(text: str) -> Any:

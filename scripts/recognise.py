@@ -72,6 +72,8 @@ def main() -> None:
     env = SelectVectorEnv(problem_on(BankSource(one_video_bank(spec, experiment_config.candidates or 30))), num_envs=1)
     agent = cls.load(config.run / cls.file_name, env)
     looks_at = getattr(agent, "looks_at", (env.problem.observation,))
+    if not looks_at:
+        raise SystemExit(f"the agent of {config.run} looks at nothing: there is nothing to choose by")
     if not set(looks_at) <= set(spec.fields):
         raise SystemExit(f"the agent of {config.run} looks at {', '.join(looks_at)}: it needs the classifier first")
     options: dict[str, Any] = {

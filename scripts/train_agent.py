@@ -160,7 +160,7 @@ def evaluate_run(config: EvalConfig) -> Path:
     if not hasattr(cls, "load"):
         raise SystemExit(f"agent {experiment_config.agent!r} has no load(path, env): it cannot be evaluated later")
     head = load_head(config.eval / HEAD) if (config.eval / HEAD).exists() else None
-    if config.classifier is not None or _class_names(experiment_config) != class_names:
+    if (config.classifier or config.weights) is not None or _class_names(experiment_config) != class_names:
         head = None  # it was fitted on another classifier's features, or for other classes
     settings = restored_settings(experiment_config.agent, run["agent_settings"])
     signals = signals_wanted(experiment_config.agent, settings)
@@ -208,7 +208,8 @@ def report(folder: Path, agent: Any, env: SelectVectorEnv, experiment: Experimen
 
 
 def _class_names(config: TrainConfig) -> tuple[str, ...]:
-    return load_dataset(config.dataset, split=config.test_split, num_videos=config.num_videos).class_names
+    options = {"num_videos": config.num_videos, "seed": config.data_seed}
+    return load_dataset(config.dataset, split=config.test_split, **options).class_names  # type: ignore[arg-type]
 
 
 def draw_pictures(folder: Path, agents: dict[str, Any], test: SelectionProblem, name: str) -> dict[str, str]:
@@ -226,7 +227,7 @@ def draw_pictures(folder: Path, agents: dict[str, Any], test: SelectionProblem, 
         plot_ranked(agent, test, folder / "ranked.png")
         pictures["The highest- and lowest-ranked clips of a few videos"] = "ranked.png"
     if isinstance(agent, MGSampler):
-        plot_motion(agent, test, folder / "motion.png")
+        plot_motion(agent, test, folder / "motion.png", mu=agent.config.mu, kind=agent.config.difference)
         pictures["The motion of one video, and the clips chosen in it"] = "motion.png"
     return pictures
 

@@ -147,8 +147,9 @@ def make_problem(
         environment = getattr(agent_class, "environment", "VideoClipSelect-v0")
     observation: str = config.observation
     if observation == "auto":
-        own = "features+predictions" if environment == "VideoFrameSelect-v0" else "skim"
-        observation = getattr(agent_class, "observation", own)
+        observation = "features+predictions" if environment == "VideoFrameSelect-v0" else "skim"
+        if getattr(agent_class, "environment", None) == environment:
+            observation = getattr(agent_class, "observation", observation)
     if environment == "VideoFrameSelect-v0":
         return FrameSelectProblem(
             source,

@@ -78,7 +78,7 @@ class AttentionAwareSampling(PolicyGradientAgent):
 
     def select(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
         """The m most probable candidates, m being the tested problem's."""
-        return problem.selection(contexts, problem.choose(self.frame_scores(problem, contexts)))
+        return problem.best(contexts, self.frame_scores(problem, contexts))
 
     def scorer_gmacs(self, problem: SelectionProblem) -> float:
         assert isinstance(problem, FrameSelectProblem)

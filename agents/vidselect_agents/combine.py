@@ -20,7 +20,7 @@ def ranks(scores: Tensor) -> Tensor:
 
 def convex_score(visual: Tensor, audio: Tensor, *, alpha: float) -> Tensor:
     """AV-convex-score: alpha of the visual score and the rest of the audio score."""
-    return alpha * visual + (1 - alpha) * audio
+    return _kept_out(alpha * visual + (1 - alpha) * audio, visual)
 
 
 def convex_list(visual: Tensor, audio: Tensor, *, alpha: float) -> Tensor:

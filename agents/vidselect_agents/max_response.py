@@ -66,7 +66,8 @@ class MaxResponse(ObservationScorer, ObservingAgent):
         targets = self.env.problem.targets(contexts).to(self.device).float()
         shares = (targets / targets.sum(-1, keepdim=True))[:, None]
         logits = self._logits(observations.to(self.device))
-        return F.cross_entropy(logits.flatten(0, 1), shares.expand_as(logits).flatten(0, 1))
+        valid = self.env.problem.valid(contexts).to(self.device)
+        return F.cross_entropy(logits[valid], shares.expand_as(logits)[valid])
 
     def _logits(self, observations: Tensor) -> Tensor:
         """Class logits of every candidate, (B, K, C)."""

@@ -54,8 +54,8 @@ class MGSamplerConfig:
 class MGSampler(Agent):
     """Chooses where a video moves: learns nothing, and looks at skims alone.
 
-    A candidate's salience is the mean difference of its skim's successive frames; of single frames, the
-    difference from the candidate before, as in the paper. The cumulated salience is cut into as many equal
+    A candidate's salience is the mean difference of its skim's successive frames; in a video where none differ,
+    as of candidates of one frame, the difference from the candidate before, as in the paper. The cumulated salience is cut into as many equal
     parts as candidates are chosen, and the middle of each part names one. A candidate that fills several parts
     is chosen once; what is missing then are the candidates nearest to those that were named.
     """
@@ -75,7 +75,8 @@ class MGSampler(Agent):
 
     def scores(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
         """Scores whose largest are the selection, (B, K): 1 where a part's middle falls."""
-        curves = self.curves(problem.source.observe("skim", problem.videos(contexts), problem.candidates(contexts)))
+        skims = problem.source.observe("skim", problem.videos(contexts), problem.candidates(contexts))
+        curves = self.curves(skims)
         valid = problem.valid(contexts)
         num_chosen = problem.uniform(contexts).sum(-1)
         scores = torch.full(valid.shape, -torch.inf, device=contexts.device)
@@ -90,7 +91,7 @@ class MGSampler(Agent):
         skims = torch.as_tensor(observation)
         is_single = skims.ndim == len(self.env.single_observation_space.shape or ())
         curves = self.curves(skims[None] if is_single else skims).cpu()
-        num_chosen = int(problem.uniform(torch.zeros(1, dtype=torch.int64)).sum())
+        num_chosen = int(problem.uniform(torch.zeros(1, dtype=torch.int64, device=problem.source.device)).sum())
         actions = problem.choose(torch.stack([self._of_curve(curve, num_chosen) for curve in curves]))
         actions = actions[0] if is_single else actions
         return (actions.numpy() if isinstance(observation, np.ndarray) else actions), state
@@ -99,7 +100,8 @@ class MGSampler(Agent):
         """Of the eight convolutions on grey differences of frames; plain differences have none."""
         if self.config.difference == "image" or self.config.strategy in ("segment", "fixed_stride"):
             return 0.0
-        num_candidates = problem.candidates(torch.zeros(1, dtype=torch.int64)).shape[1]
+        context = torch.zeros(1, dtype=torch.int64, device=problem.source.device)
+        num_candidates = problem.candidates(context).shape[1]
         num_frames, _, height, width = problem.source.observation_shape("skim")
         channels = 1 if self.config.filters is None else 3
         pixels = num_candidates * max(num_frames - 1, 1) * height * width
@@ -107,15 +109,17 @@ class MGSampler(Agent):
 
     def curves(self, skims: Tensor) -> Tensor:
         """Salience of every candidate, from skims (B, K, S, 3, h, w): (B, K) float32, 0 where nothing moves."""
-        single = skims.shape[2] == 1 or bool((skims[:, :, :1] == skims).all())  # one frame, perhaps repeated
-        frames = skims[:, :, 0] if single else skims
+        within = self._differences(skims)[..., 1:].sum(-1) / max(skims.shape[2] - 1, 1)
+        between = self._differences(skims[:, :, 0])
+        return torch.where(within.any(1, keepdim=True), within, between)
+
+    def _differences(self, frames: Tensor) -> Tensor:
+        """Of frames (..., T, 3, h, w), each from the one before: (..., T)."""
         if self.config.difference == "image":
-            differences = image_differences(frames)
-        elif self.config.filters is None:  # the fixed filters see nothing but luma: a third of the work
-            differences = feature_differences(rgb_to_grayscale(frames))
-        else:
-            differences = feature_differences(frames, load_filters(self.config.filters))
-        return differences if single else differences[..., 1:].mean(-1)
+            return image_differences(frames)
+        if self.config.filters is None:  # the fixed filters see nothing but luma: a third of the work
+            return feature_differences(rgb_to_grayscale(frames))
+        return feature_differences(frames, load_filters(self.config.filters))
 
     def _of_curve(self, curve: Tensor, num_chosen: int) -> Tensor:
         """Scores (K,) of the candidates of one video."""

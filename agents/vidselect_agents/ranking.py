@@ -82,4 +82,5 @@ class Ranking(ObservationScorer, ObservingAgent):
         else:
             worth = problem.source.observe("logits", problem.videos(contexts), problem.candidates(contexts)).amax(-1)
         scores = self.score_observations(observations.to(self.device))
-        return weighted_ranking_loss(scores, worth.to(self.device), margin=self.config.margin)
+        valid = problem.valid(contexts).to(self.device)
+        return weighted_ranking_loss(scores, worth.to(self.device), margin=self.config.margin, valid=valid)

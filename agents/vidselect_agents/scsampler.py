@@ -16,13 +16,12 @@ from torch.nn import functional as F
 
 from vidselect_agents.combine import convex_list, convex_score, intersect_list, union_list
 from vidselect_agents.ranking_losses import saliency_ranking_loss
-from vidselect_agents.references import label_probabilities
 from vidselect_agents.scorers.frames import CHANNELS, scaled, stream_network
 from vidselect_agents.supervised import SupervisedAgent
 from vidselect_classifiers import gmacs
 from vidselect_env.envs.batched import SelectVectorEnv
-from vidselect_env.envs.frame_select import FrameSelectProblem
 from vidselect_env.envs.problem import SelectionProblem
+from vidselect_env.video.errors import VideoError
 
 COMBINATIONS = ("visual", "audio", "convex_score", "convex_list", "union", "intersect", "joint")
 OBJECTIVES = ("ac", "sal_rank")
@@ -118,20 +117,20 @@ class SCSampler(SupervisedAgent):
         super().__init__(env, config=config, seed=seed, device=device)
         num_classes = self.config.num_classes or env.problem.source.targets.shape[1]
         self.config = dataclasses.replace(self.config, num_classes=num_classes)
+        self.networks = nn.ModuleDict()
+        self._pretrained: set[str] = set()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.networks = nn.ModuleDict(
-                {
-                    stream: stream_network(
-                        stream,
-                        env.problem.source.observation_shape(stream),
-                        num_outputs=num_classes if self._objective(stream) == "ac" else 1,
-                        network=self.config.network,
-                        pretrained=self.config.pretrained,
-                    )
-                    for stream in self.config.signals
-                }
-            ).to(self.device)
+            for stream in self.config.signals:
+                self.networks[stream], is_pretrained = stream_network(
+                    stream,
+                    env.problem.source.observation_shape(stream),
+                    num_outputs=num_classes if self._objective(stream) == "ac" else 1,
+                    network=self.config.network,
+                    pretrained=self.config.pretrained,
+                )
+                self._pretrained |= {stream} if is_pretrained else set()
+        self.networks.to(self.device)
 
     @classmethod
     def restored(cls, saved: dict[str, Any]) -> dict[str, Any]:
@@ -155,11 +154,10 @@ class SCSampler(SupervisedAgent):
         return self.networks
 
     def parameter_groups(self) -> Sequence[dict]:
-        """Heads at the learning rate; below them, ImageNet's layers at a hundredth of it."""
-        slow = self.config.pretrained and self.config.network in ("resnet18", "shufflenet")
+        """Heads and fresh networks at the learning rate; ImageNet's layers at a hundredth of it."""
         groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
         for name, parameter in self.networks.named_parameters():
-            groups[slow and not name.startswith("mel") and ".fc." not in name].append(parameter)
+            groups[name.split(".")[0] in self._pretrained and ".fc." not in name].append(parameter)
         rate = self.config.learning_rate
         return [
             {"params": groups[is_slow], "lr": rate * (self.config.pretrained_rate if is_slow else 1)}
@@ -169,46 +167,51 @@ class SCSampler(SupervisedAgent):
 
     def loss(self, observations: Tensor, contexts: Tensor, *, done: float) -> Tensor:
         problem = self.env.problem
-        candidates, truth, has_sound = self._draw(problem, contexts)
-        targets = problem.targets(contexts).to(self.device).float()
-        shares = targets / targets.sum(-1, keepdim=True)
-        outputs = {stream: self._outputs(problem, stream, contexts, candidates) for stream in self.config.signals}
+        candidates, is_own = self._draw(problem, contexts)
+        sounding = has_sound(problem, contexts) if "mel" in self.config.signals else torch.ones_like(contexts).bool()
         if self.config.combination == "joint" and done >= 0.5:  # first alone, then fine-tuned together
-            saliency = (self._visual(outputs) + self._audio(outputs)) / 2
-            return saliency_ranking_loss(saliency[has_sound], truth[has_sound], margin=self.config.margin)
-        total = torch.zeros((), device=self.device)
-        for stream, output in outputs.items():
-            rows = has_sound if stream == "mel" else torch.ones_like(has_sound)
-            if not rows.any():
-                continue
-            if self._objective(stream) == "ac":
-                expected = shares[rows][:, None, None].expand_as(output[rows])
-                total = total + F.cross_entropy(output[rows].flatten(0, 2), expected.flatten(0, 2))
-            else:
-                saliency = output[rows].sigmoid().mean((2, 3))
-                total = total + saliency_ranking_loss(saliency, truth[rows], margin=self.config.margin)
-        return total
+            return self._loss(self.config.signals, contexts[sounding], candidates[sounding], is_own[sounding])
+        losses = []
+        for stream in self.config.signals:
+            rows = sounding if stream == "mel" else torch.ones_like(sounding)  # silence teaches nothing
+            losses.append(self._loss((stream,), contexts[rows], candidates[rows], is_own[rows]))
+        return torch.stack(losses).sum()
+
+    def _loss(self, streams: Sequence[str], contexts: Tensor, candidates: Tensor, is_own: Tensor) -> Tensor:
+        """Of one stream by its own objective, or of several by the ranking of their mean saliency."""
+        if not len(contexts):
+            return torch.zeros((), device=self.device, requires_grad=True)
+        problem = self.env.problem
+        outputs = {stream: self._outputs(problem, stream, contexts, candidates) for stream in streams}
+        is_own = is_own.to(self.device)
+        if len(streams) == 1 and self._objective(streams[0]) == "ac":
+            targets = problem.targets(contexts).to(self.device).float()
+            shares = (targets / targets.sum(-1, keepdim=True))[:, None, None].expand_as(outputs[streams[0]])
+            return F.cross_entropy(outputs[streams[0]][is_own].flatten(0, 1), shares[is_own].flatten(0, 1))
+        if len(streams) == 1:
+            scores = saliency([outputs[streams[0]]], self._objective(streams[0]))
+        else:
+            scores = (self._visual(outputs) + self._audio(outputs)) / 2
+        truth = problem.source.probabilities(problem.videos(contexts), candidates) * problem.targets(contexts)[:, None]
+        truth = truth.amax(-1).to(self.device)
+        return saliency_ranking_loss(scores, truth, margin=self.config.margin, valid=is_own)
 
     @torch.no_grad()
     def scores(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
         """Scores whose largest are the selection, (B, K); what is not looked at has -inf."""
         self.networks.eval()
-        looked_at = torch.arange(0, problem.candidates(contexts).shape[1], self.config.every, device=contexts.device)
-        if self.config.every > 1 and len(looked_at) < _num_kept(problem):
-            raise ValueError(
-                f"every ({self.config.every}) leaves {len(looked_at)} candidates, fewer than the "
-                f"{_num_kept(problem)} that are chosen"
-            )
-        candidates = problem.candidates(contexts)[:, looked_at]
+        everything = problem.candidates(contexts)
+        looked_at = torch.arange(0, everything.shape[1], self.config.every, device=contexts.device)
+        candidates = everything[:, looked_at]
         outputs = {stream: self._outputs(problem, stream, contexts, candidates) for stream in self.config.signals}
-        is_valid = problem.valid(contexts)[:, looked_at].to(self.device)
-        combined = self._combined(problem, outputs, is_valid, self._has_sound(problem, contexts, candidates))
-        scores = torch.full(problem.candidates(contexts).shape, -torch.inf, device=contexts.device)
+        combined = self._combined(problem, contexts, outputs, problem.valid(contexts)[:, looked_at].to(self.device))
+        scores = torch.full(everything.shape, -torch.inf, device=contexts.device)
         scores[:, looked_at] = combined.to(contexts.device)
         return scores
 
     def scorer_gmacs(self, problem: SelectionProblem) -> float:
-        looked_at = -(-problem.candidates(torch.zeros(1, dtype=torch.int64)).shape[1] // self.config.every)
+        context = torch.zeros(1, dtype=torch.int64, device=problem.source.device)
+        looked_at = -(-problem.candidates(context).shape[1] // self.config.every)
         total = 0.0
         for stream, network in self.networks.items():
             shape = problem.source.observation_shape(stream)
@@ -220,21 +223,25 @@ class SCSampler(SupervisedAgent):
         return self.config.audio_objective if stream == "mel" else self.config.objective
 
     def _combined(
-        self, problem: SelectionProblem, outputs: dict[str, Tensor], is_valid: Tensor, has_sound: Tensor
+        self, problem: SelectionProblem, contexts: Tensor, outputs: dict[str, Tensor], is_valid: Tensor
     ) -> Tensor:
         combination = self.config.combination
-        visual = None if combination == "audio" else self._visual(outputs).masked_fill(~is_valid, -torch.inf)
+        sees = combination != "audio"
+        visual = self._visual(outputs).masked_fill(~is_valid, -torch.inf) if sees else None
         if combination == "visual":
             assert visual is not None
             return visual
-        if visual is None and not has_sound.all():
-            raise ValueError("combination 'audio' needs sound, and a video has none: combine it with vision")
         audio = self._audio(outputs).masked_fill(~is_valid, -torch.inf)
+        sounding = has_sound(problem, contexts).to(self.device)
         if visual is None:
+            if not sounding.all():
+                silent = int(problem.videos(contexts)[(~sounding).to(contexts.device)][0])
+                path = problem.source.video_paths[silent]
+                raise VideoError(path, "it has no sound, and combination 'audio' looks at nothing else")
             return audio
         if combination == "union":
-            num_visual = round(self.config.visual_share * _num_kept(problem))
-            found = union_list(visual, audio, num_visual=num_visual)
+            kept = int(problem.uniform(contexts[:1]).sum())
+            found = union_list(visual, audio, num_visual=round(self.config.visual_share * kept))
         elif combination == "intersect":
             found = intersect_list(visual, audio)
         elif combination == "convex_list":
@@ -242,21 +249,14 @@ class SCSampler(SupervisedAgent):
         else:
             alpha = 0.5 if combination == "joint" else self.config.visual_weight
             found = convex_score(visual, audio, alpha=alpha)
-        return torch.where(has_sound[:, None], found, visual)
+        return torch.where(sounding[:, None], found, visual)
 
     def _visual(self, outputs: dict[str, Tensor]) -> Tensor:
         """s in [0, 1] from the visual streams, (B, n): the mean over frames and streams."""
-        return self._saliency([outputs[stream] for stream in self.config.streams], self.config.objective)
+        return saliency([outputs[stream] for stream in self.config.streams], self.config.objective)
 
     def _audio(self, outputs: dict[str, Tensor]) -> Tensor:
-        return self._saliency([outputs["mel"]], self.config.audio_objective)
-
-    @staticmethod
-    def _saliency(outputs: Sequence[Tensor], objective: str) -> Tensor:
-        """From outputs (B, n, S, C) or (B, n, S, 1) of several streams: (B, n)."""
-        if objective == "ac":
-            return torch.stack([output.softmax(-1).mean(2) for output in outputs]).mean(0).amax(-1)
-        return torch.stack([output.sigmoid().mean((2, 3)) for output in outputs]).mean(0)
+        return saliency([outputs["mel"]], self.config.audio_objective)
 
     def _outputs(self, problem: SelectionProblem, stream: str, contexts: Tensor, candidates: Tensor) -> Tensor:
         """What a stream's network says of every frame of candidates (B, n): (B, n, S, C or 1)."""
@@ -268,25 +268,23 @@ class SCSampler(SupervisedAgent):
             values = values.unsqueeze(3)
         return self.networks[stream](values.flatten(0, 2)).view(*values.shape[:3], -1)
 
-    def _has_sound(self, problem: SelectionProblem, contexts: Tensor, candidates: Tensor) -> Tensor:
-        """Which videos of contexts have a sound track, (B,) bool."""
-        if "mel" not in self.config.signals:
-            return torch.ones(len(contexts), dtype=torch.bool, device=self.device)
-        first = problem.source.observe("mel", problem.videos(contexts), candidates[:, :1])
-        return ~first.isnan().any(-1).any(-1).squeeze(1).to(self.device)
-
-    def _draw(self, problem: SelectionProblem, contexts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Candidates (B, n) of each context at random, the probability of the label in each, and who has sound."""
+    def _draw(self, problem: SelectionProblem, contexts: Tensor) -> tuple[Tensor, Tensor]:
+        """Candidates (B, n) of each context at random, and which of them are its own and no padding."""
         keys = torch.rand(problem.candidates(contexts).shape, generator=self.generator, device=self.device)
-        keys = keys.to(contexts.device).masked_fill(~problem.valid(contexts), -1)
+        is_valid = problem.valid(contexts)
+        keys = keys.to(contexts.device).masked_fill(~is_valid, -1)
         drawn = keys.topk(min(self.config.clips_per_video, keys.shape[1]), dim=-1).indices
-        candidates = problem.candidates(contexts).gather(1, drawn)
-        truth = label_probabilities(problem, contexts).gather(1, drawn).to(self.device)
-        return candidates, truth, self._has_sound(problem, contexts, candidates)
+        return problem.candidates(contexts).gather(1, drawn), is_valid.gather(1, drawn)
 
 
-def _num_kept(problem: SelectionProblem) -> int:
-    """K: how many candidates a selection has."""
-    if isinstance(problem, FrameSelectProblem):
-        return problem.num_kept
-    return int(problem.uniform(torch.zeros(1, dtype=torch.int64, device=problem.source.device)).sum())
+def saliency(outputs: Sequence[Tensor], objective: str) -> Tensor:
+    """s in [0, 1] of n clips, (B, n), from the outputs of several streams (B, n, S, C) or (B, n, S, 1)."""
+    if objective == "ac":
+        return torch.stack([output.softmax(-1).mean(2) for output in outputs]).mean(0).amax(-1)
+    return torch.stack([output.sigmoid().mean((2, 3)) for output in outputs]).mean(0)
+
+
+def has_sound(problem: SelectionProblem, contexts: Tensor) -> Tensor:
+    """Which videos of contexts have a sound track, (B,) bool."""
+    first = problem.source.observe("mel", problem.videos(contexts), problem.candidates(contexts)[:, :1])
+    return ~first.isnan().flatten(1).any(-1)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from vidselect_classifiers.base import ClipClassifier
 from vidselect_classifiers.cost import gmacs
 from vidselect_classifiers.ragged import RaggedMaps
+from vidselect_classifiers.weights import WeightsError
 
 KERNELS = ("linear", "kronecker")
 SIMILARITIES = ("magnitude", "angular", "spherical")
@@ -73,11 +74,33 @@ class SimilarityGuidedSampling(nn.Module):
             nn.BatchNorm1d(self.embedding_dim),
         )
         self.counted_bins: int | None = None
+        self.stage = -1  # the number of the stage that it stands after
 
     def _bins(self, num_maps: int) -> tuple[int, ...]:
         if self.num_bins is None:
             return (num_maps,)
         return (self.num_bins,) if isinstance(self.num_bins, int) else self.num_bins
+
+    def get_extra_state(self) -> Tensor:
+        """What decides its result beside its parameters: it is saved, and hashed, with them."""
+        identity = [self.stage, KERNELS.index(self.kernel), SIMILARITIES.index(self.similarity)]
+        bins = [0] if self.num_bins is None else [self.num_bins] if isinstance(self.num_bins, int) else self.num_bins
+        return torch.tensor([*identity, *bins])
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Check that parameters are of sampling at the same place; the number of bins may be another.
+
+        Raises:
+            WeightsError: they are not.
+        """
+        stage, kernel, similarity = state[:3].tolist()
+        found = (stage, KERNELS[kernel], SIMILARITIES[similarity])
+        wanted = (self.stage, self.kernel, self.similarity)
+        if found != wanted:
+            raise WeightsError(
+                f"the weights' sampling (after stage {found[0]}, {found[1]} kernel, {found[2]}) must be the "
+                f"network's (after stage {wanted[0]}, {wanted[1]} kernel, {wanted[2]}); stages are counted from 0"
+            )
 
     def most_bins(self, num_maps: int) -> int:
         """The most maps that T of them can give: no bin without a map is kept."""
@@ -206,6 +229,7 @@ def with_sgs(
     sampling = SimilarityGuidedSampling(
         channels, num_bins=num_bins, kernel=kernel, similarity=similarity, embedding_dim=embedding_dim
     )
+    sampling.stage = place - 1
     adaptive.network.add_module("sgs", sampling.to(adaptive.head.weight))
     adaptive.stages = (*adaptive.stages[:place], "sgs", *adaptive.stages[place:])
     return adaptive.train(classifier.training)

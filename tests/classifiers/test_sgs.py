@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vidselect_classifiers import WeightsError, make_classifier, save_weights
+from vidselect_classifiers import WeightsError, make_classifier, save_weights, weights_sha256
 from vidselect_classifiers.ragged import RaggedMaps
 from vidselect_classifiers.sgs import (
     SimilarityGuidedSampling,
@@ -220,6 +220,27 @@ def test_weights_with_and_without_sampling_load(tmp_path):
     assert torch.equal(converted.network.fc.weight, plain.network.fc.weight)
     with pytest.raises(WeightsError, match="similarity guided sampling: say after which stage"):
         make_classifier("tiny_r3d", weights=tmp_path / "adaptive.safetensors")
+
+
+def test_weights_of_sampling_elsewhere_or_otherwise_are_refused(tmp_path):
+    save_weights(with_sgs(make_classifier("tiny_r3d"), after="stem"), tmp_path / "stem.safetensors")
+    for options in ({"after": "layer1"}, {"after": "stem", "kernel": "kronecker"}):
+        with pytest.raises(
+            WeightsError, match="the weights' sampling .after stage 0, linear kernel, magnitude. must be"
+        ):
+            make_classifier("tiny_r3d", weights=tmp_path / "stem.safetensors", sgs=options)
+    fewer = make_classifier("tiny_r3d", weights=tmp_path / "stem.safetensors", sgs={"after": "stem", "num_bins": 4})
+    assert fewer.network.sgs.num_bins == 4
+
+
+def test_what_decides_the_result_is_in_the_hash():
+    torch.manual_seed(0)
+    plain = make_classifier("tiny_r3d")
+    hashes = set()
+    for options in ({}, {"kernel": "kronecker"}, {"num_bins": 64}, {"num_bins": 256}, {"after": "stem"}):
+        torch.manual_seed(1)
+        hashes.add(weights_sha256(with_sgs(plain, **options)))
+    assert len(hashes) == 5
 
 
 def test_export_takes_the_plain_classifier_and_not_the_adaptive_one():

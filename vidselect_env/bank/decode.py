@@ -18,7 +18,7 @@ from torch import Tensor
 from vidselect_env.bank.spec import MEL_SHAPE, BankSpec
 from vidselect_env.datasets.base import LabelledVideo
 from vidselect_env.video.audio import mel_spectrograms
-from vidselect_env.video.clips import even_frames, middle_frames
+from vidselect_env.video.clips import ClipGrid, even_frames, middle_frames
 from vidselect_env.video.compressed import CompressedWatcher
 from vidselect_env.video.decode import FrameSize, read_sets
 from vidselect_env.video.index import VideoIndex, index_video
@@ -78,7 +78,7 @@ def read_with_fields(
     if watcher is not None:
         fields |= _visual_signals(watcher, told, spec.fields)
     if "mel" in spec.fields:
-        fields["mel"] = _sound(path, frames, index)
+        fields["mel"] = _sound(path, frames, spec.grid, index)
     return read, fields
 
 
@@ -112,11 +112,11 @@ def _visual_signals(watcher: CompressedWatcher, told: Tensor, fields: Sequence[s
     return found
 
 
-def _sound(path: str, frames: Tensor, index: VideoIndex) -> Tensor:
+def _sound(path: str, frames: Tensor, grid: ClipGrid, index: VideoIndex) -> Tensor:
     """`mel` (L, 40, 200) float16 of a window twice as long as each clip, around its middle; nan without sound."""
     shown_s = torch.from_numpy(index.pts - index.pts[0]) * float(index.time_base)
     first_s, last_s = shown_s[frames[:, 0]], shown_s[frames[:, -1]] + 1 / index.info.fps
-    window_s = 2 * frames.shape[1] * (frames.diff(dim=1).max().item() if frames.shape[1] > 1 else 1) / index.info.fps
+    window_s = 2 * grid.num_frames * grid.frame_stride / index.info.fps
     mel = mel_spectrograms(path, (first_s + last_s) / 2, window_s=window_s, index=index)
     return torch.full((len(frames), *MEL_SHAPE), torch.nan).half() if mel is None else mel.half()
 

@@ -65,7 +65,7 @@ class FrameSelectProblem(SelectionProblem):
             raise ValueError(f"num_frames ({num_frames}) must be at most the fewest candidates of a video ({fewest})")
         if alpha and fewest < num_frames:
             raise ValueError(f"alpha ({alpha}) must be 0 where videos have different numbers of candidates")
-        if not 1 <= num_kept <= num_frames:
+        if num_kept < 1 or (self._asked_frames is not None and num_kept > num_frames):
             raise ValueError(f"num_kept ({num_kept}) must be 1 to num_frames ({num_frames})")
         if not 0 <= alpha < 1:
             raise ValueError(f"alpha ({alpha}) must be at least 0 and less than 1")
@@ -145,7 +145,7 @@ class FrameSelectProblem(SelectionProblem):
 
     def choose(self, scores: Tensor) -> Tensor:
         """Keep the `num_kept` candidates of largest score (Algorithm 2)."""
-        best = scores.topk(self.num_kept, dim=-1).indices
+        best = scores.topk(min(self.num_kept, scores.shape[-1]), dim=-1).indices
         return torch.zeros_like(scores, dtype=torch.int8).scatter_(-1, best, 1)
 
     def uniform(self, contexts: Tensor) -> Tensor:

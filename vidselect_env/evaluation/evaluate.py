@@ -57,6 +57,7 @@ def evaluate(agent: Any, problem: SelectionProblem, *, name: str, batch_size: in
     # Which candidates of each video were classified, and which were offered: one that is offered twice counts once.
     classified = torch.zeros(num_videos, int(problem.source.num_candidates.max()), dtype=torch.bool, device=device)
     offered = classified.clone()
+    num_looked_at = 0  # padding is not looked at
     for contexts in torch.arange(problem.num_contexts, device=device).split(batch_size):
         selection = selection_of(agent, problem, contexts)
         videos = problem.videos(contexts)
@@ -65,6 +66,7 @@ def evaluate(agent: Any, problem: SelectionProblem, *, name: str, batch_size: in
         fused.index_add_(0, videos, (probabilities * shares[..., None]).sum(1))
         weights.index_add_(0, videos, shares.sum(1, keepdim=True))
         candidates = problem.candidates(contexts)
+        num_looked_at += int(problem.valid(contexts).sum())
         rows = videos[:, None].expand_as(candidates)
         offered[rows, candidates] = True
         classified[rows[selection], candidates[selection]] = True
@@ -84,7 +86,7 @@ def evaluate(agent: Any, problem: SelectionProblem, *, name: str, batch_size: in
         clips_per_video=seen.sum().item() / num_videos,
         classifier_gmacs=costs[seen].sum().item() / num_videos,
         dense_gmacs=costs[offered].sum().item() / num_videos,
-        scorer_gmacs=scorer_gmacs * problem.num_contexts / num_videos,
+        scorer_gmacs=scorer_gmacs * num_looked_at / candidates.shape[1] / num_videos,
     )
 
 

@@ -73,16 +73,24 @@ def plot_ranked(agent: Any, problem: SelectionProblem, path: Path, *, num_videos
     figure.savefig(path, dpi=110)
 
 
-def plot_motion(agent: Any, problem: SelectionProblem, path: Path, *, context: int = 0) -> None:
-    """A video's motion and its cumulated share, with the clips that are chosen (MGSampler, Fig. 4)."""
+def plot_motion(
+    agent: Any, problem: SelectionProblem, path: Path, *, mu: float, kind: str = "image", context: int = 0
+) -> None:
+    """A video's motion and its cumulated share, with the clips that are chosen (MGSampler, Fig. 4).
+
+    Args:
+        mu: exponent of the salience. kind: of the differences, image or feature.
+    """
     contexts = torch.tensor([context], device=problem.source.device)
     video = int(problem.videos(contexts))
-    curve = motion_curve(problem.source.video_paths[video])
-    share = salience(curve)
+    curve = motion_curve(problem.source.video_paths[video], kind=kind)  # type: ignore[arg-type]
+    share = salience(curve, mu=mu)
     chosen = problem.candidates(contexts)[selection_of(agent, problem, contexts)].cpu()
     starts = problem.source.spec.grid.starts(len(curve))[chosen]
     figure, axes = _figure()
-    axes.fill_between(range(len(curve)), (share / share.max()).tolist(), alpha=0.35, label="motion to the power 0.5")
+    axes.fill_between(
+        range(len(curve)), (share / share.max()).tolist(), alpha=0.35, label=f"{kind} difference to the power {mu:g}"
+    )
     axes.plot(share.cumsum(0).tolist(), label="cumulated")
     for number, start in enumerate(starts.tolist()):
         end = min(start + problem.source.spec.grid.span, len(curve))

@@ -100,14 +100,13 @@ class SB3Agent(Agent):
             )
         return self
 
-    def scores(self, observations: Tensor, num_clips: int) -> Tensor:
+    def candidate_scores(self, observations: Tensor, num_clips: int) -> Tensor:
         """A score for each candidate, (B, K, ...) -> (B, K)."""
         return actor_scores(self.model.policy, observations)  # type: ignore[arg-type]
 
     def select(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
         observations = problem.observe(contexts).to(self.device)
-        scores = self.scores(observations, problem.columns).to(contexts.device)
-        return problem.selection(contexts, problem.choose(scores))
+        return problem.best(contexts, self.candidate_scores(observations, problem.columns).to(contexts.device))
 
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
@@ -173,7 +172,7 @@ class ValueAgent(SB3Agent):
     hint = ", the action space of VideoClipSelect-v0 with per_section=True"
 
     @torch.no_grad()
-    def scores(self, observations: Tensor, num_clips: int) -> Tensor:
+    def candidate_scores(self, observations: Tensor, num_clips: int) -> Tensor:
         """Q-values, section by section."""
         self.model.policy.set_training_mode(False)
         sections = observations.view(-1, num_clips, *observations.shape[2:]).float()

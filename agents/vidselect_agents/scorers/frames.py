@@ -25,8 +25,10 @@ NETWORKS = ("auto", "small", "resnet18", "shufflenet")
 SMALL_SIDE = 64
 
 
-def stream_network(stream: str, shape: Sequence[int], *, num_outputs: int, network: str, pretrained: bool) -> nn.Module:
-    """A network from one frame (or mel picture) of a stream to `num_outputs` numbers.
+def stream_network(
+    stream: str, shape: Sequence[int], *, num_outputs: int, network: str, pretrained: bool
+) -> tuple[nn.Module, bool]:
+    """A network from one frame (or mel picture) of a stream to `num_outputs` numbers, and whether it is pretrained.
 
     Args:
         stream: a key of `SCALES`.
@@ -43,19 +45,19 @@ def stream_network(stream: str, shape: Sequence[int], *, num_outputs: int, netwo
     if network == "auto":
         network = "small" if min(shape[-2:]) < SMALL_SIDE else "resnet18"
     if stream == "mel":
-        return SoundVGG(num_outputs=num_outputs, small=network == "small")
+        return SoundVGG(num_outputs=num_outputs, small=network == "small"), False
     if network == "small":
-        return SmallResNet(CHANNELS[stream], num_outputs=num_outputs, stride=1 if min(shape[-2:]) < 16 else 2)
+        small = SmallResNet(CHANNELS[stream], num_outputs=num_outputs, stride=1 if min(shape[-2:]) < 16 else 2)
+        return small, False
     build, weights = {
         "resnet18": (resnet18, "ResNet18_Weights.IMAGENET1K_V1"),
         "shufflenet": (shufflenet_v2_x0_5, "ShuffleNet_V2_X0_5_Weights.IMAGENET1K_V1"),
     }[network]
     whole = build()
-    if pretrained:
-        _load_imagenet(whole, weights)
+    is_pretrained = pretrained and _load_imagenet(whole, weights)
     _take_channels(whole, CHANNELS[stream])
     whole.fc = nn.Linear(whole.fc.in_features, num_outputs)
-    return whole
+    return whole, is_pretrained
 
 
 class SmallResNet(nn.Module):
@@ -123,12 +125,14 @@ def _take_channels(network: nn.Module, channels: int) -> None:
     network.set_submodule(name, new)
 
 
-def _load_imagenet(network: nn.Module, name: str) -> None:
+def _load_imagenet(network: nn.Module, name: str) -> bool:
+    """Load torchvision's weights; False, and said so, if they cannot be had."""
     from torchvision.models import get_weight  # takes a second to import
 
     try:
         state = get_weight(name).get_state_dict(progress=False, check_hash=True)
     except OSError as error:
         tqdm.write(f"weights {name} could not be downloaded ({error}): the scorer is trained from scratch")
-        return
+        return False
     network.load_state_dict(state)
+    return True

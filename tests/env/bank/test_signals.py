@@ -92,6 +92,14 @@ def test_a_video_without_sound_has_no_mel(tmp_path, video_folder):
     assert bank.field("mel").joined().isnan().all()
 
 
+def test_a_video_of_one_frame_has_all_signals(tmp_path, make_video):
+    make_video(tmp_path / "videos" / "train" / "a" / "x.mp4", num_frames=1)
+    bank = build(tmp_path / "bank", load_dataset(f"folder:{tmp_path / 'videos'}", split="train"))
+    assert bank.num_videos == 1
+    assert not bank.field("vectors").joined().any()
+    assert bank.field("mel").joined().isnan().all()
+
+
 def test_a_codec_without_vectors_is_left_out_and_named(tmp_path):
     folder = tmp_path / "videos" / "train"
     for name, codec in (("a", "libx264"), ("b", "libx265")):
