@@ -55,9 +55,10 @@ class MGSampler(Agent):
     """Chooses where a video moves: learns nothing, and looks at skims alone.
 
     A candidate's salience is the mean difference of its skim's successive frames; in a video where none differ,
-    as of candidates of one frame, the difference from the candidate before, as in the paper. The cumulated salience is cut into as many equal
-    parts as candidates are chosen, and the middle of each part names one. A candidate that fills several parts
-    is chosen once; what is missing then are the candidates nearest to those that were named.
+    as of candidates of one frame, the difference from the candidate before, as in the paper. The cumulated
+    salience is cut into as many equal parts as candidates are chosen, and the middle of each part names one. A
+    candidate that fills several parts is chosen once; what is missing then are the candidates nearest to those
+    that were named.
     """
 
     name = "mgsampler"
