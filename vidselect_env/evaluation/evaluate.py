@@ -94,7 +94,8 @@ def candidate_gmacs(source: Source) -> Tensor:
     """What each candidate costs the classifier: (V, L) with the longest video's L, in units of 1e9."""
     counts = source.num_candidates.to(source.device)
     places = torch.arange(int(counts.max()), device=source.device)
-    return source.clip_gmacs(torch.arange(len(counts), device=source.device), places.minimum(counts[:, None] - 1))
+    candidates = places.minimum(counts[:, None] - 1)
+    return source.clip_gmacs(torch.arange(len(counts), device=source.device), candidates).double()
 
 
 def result_of(

@@ -47,13 +47,13 @@ def grouped(results: Sequence[_R]) -> dict[str, list[_R]]:
 
 
 def cells(results: Sequence[Result], columns: Sequence[Column] = COLUMNS) -> list[str]:
-    """A row: `54.2 ± 1.1` where there are several seeds and they differ, else `54.2`; empty for nan."""
+    """A row: `54.2 ± 1.1` where there are several seeds and they differ visibly, else `54.2`; empty for nan."""
     row = []
     for column in columns:
         mean, interval = mean_and_interval([column.value(result) for result in results])
         digits = column.digits if mean < 10 or column.digits < 2 else 1
         text = "" if math.isnan(mean) else f"{mean:.{digits}f}"
-        row.append(f"{text} ± {interval:.{digits}f}" if interval > 0 else text)
+        row.append(f"{text} ± {interval:.{digits}f}" if interval >= 0.5 * 10**-digits else text)
     return row
 
 
