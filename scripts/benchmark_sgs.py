@@ -44,6 +44,7 @@ class SGSConfig:
 
     Args:
         seeds: of initial weights and of the order of clips.
+        variants: which of them.
         num_videos: for training; the tests are half as many, at most 800.
         epochs: of the first training.
         more_epochs: of each variant.
@@ -52,9 +53,10 @@ class SGSConfig:
     """
 
     seeds: tuple[int, ...] = (0, 1, 2)
+    variants: tuple[str, ...] = tuple(VARIANTS)
     num_videos: int = 6000
     epochs: int = 10
-    more_epochs: int = 6
+    more_epochs: int = 12
     num_frames: int = 16
     out: Path = Path("runs/sgs")
 
@@ -66,7 +68,7 @@ def main() -> None:
         for split, number in (("train", config.num_videos), ("test", min(config.num_videos, 1600)))
     ]
     for seed in config.seeds:
-        for variant in VARIANTS:
+        for variant in config.variants:
             one(config, sets, variant, seed)
     table = markdown(config)
     (config.out / "table.md").write_text(table + "\n")
@@ -164,12 +166,14 @@ def cost_before_sampling(classifier: ClipClassifier) -> float:
 def markdown(config: SGSConfig) -> str:
     """The table of all results in the folder."""
     lines = ["| sampling | seeds | " + " | ".join(COLUMNS) + " |", "|---|" + "---:|" * (len(COLUMNS) + 1)]
-    for variant in VARIANTS:
+    for variant in config.variants:
         name = variant.replace(", ", "-").replace(" ", "-")
         results = [json.loads(file.read_text()) for file in sorted(config.out.glob(f"{name}-?/result.json"))]
         cells = [_cell([result[column] for result in results if column in result]) for column in COLUMNS]
         lines.append(f"| {variant} | {len(results)} | " + " | ".join(cells) + " |")
-    settings = {name: value for name, value in dataclasses.asdict(config).items() if name not in ("out", "seeds")}
+    settings = {
+        name: value for name, value in dataclasses.asdict(config).items() if name not in ("out", "seeds", "variants")
+    }
     return "\n".join([*lines, "", ", ".join(f"{name} {value}" for name, value in settings.items())])
 
 
