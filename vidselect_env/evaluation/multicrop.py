@@ -49,7 +49,9 @@ def evaluate_crops(agent: Any, crops: Sequence[FrameSelectProblem], *, scheme: s
     scores = torch.stack([agent.frame_scores(crop, contexts).sigmoid() for crop in crops], dim=1)
     probabilities = torch.stack([crop.probabilities(contexts) for crop in crops], dim=1)
     fused = fuse_crops(probabilities, SCHEMES[scheme](scores, crops[0].num_kept))
-    costs = [crop.source.clip_gmacs(contexts, crop.candidates(contexts)).sum(1).mean().item() for crop in crops]
+    costs = [
+        crop.source.clip_gmacs(contexts, crop.candidates(contexts)).double().sum(1).mean().item() for crop in crops
+    ]
     return result_of(
         name,
         fused,
