@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from vidselect_classifiers.sgs import gmacs_by_bins
 from vidselect_env.classifier_training import FitConfig, fit
 from vidselect_env.clip_loader import ClipLoader
 from vidselect_env.datasets import VideoDataset, load_dataset
-from vidselect_env.evaluation.metrics import mean_and_interval
+from vidselect_env.evaluation.table import Column, cells
 from vidselect_env.run import run_logger
 
 # Variant -> where sampling stands, and its kernel.
@@ -35,7 +36,14 @@ VARIANTS: dict[str, dict[str, Any] | None] = {
     "after layer1": {"after": "layer1"},
 }
 SPEEDS = ("still", "slow", "fast")
-COLUMNS = ("Top-1", "maps kept", *SPEEDS, "GMACs after the layer", "fall (%)", "GMACs a clip")
+DIGITS = {  # that a column of the table is shown with
+    "Top-1": 1,
+    "maps kept": 2,
+    **dict.fromkeys(SPEEDS, 2),
+    "GMACs after the layer": 4,
+    "fall (%)": 1,
+    "GMACs a clip": 4,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,24 +173,20 @@ def cost_before_sampling(classifier: ClipClassifier) -> float:
 
 def markdown(config: SGSConfig) -> str:
     """The table of all results in the folder."""
-    lines = ["| sampling | seeds | " + " | ".join(COLUMNS) + " |", "|---|" + "---:|" * (len(COLUMNS) + 1)]
+    columns = [Column(name, partial(_value, name=name), digits) for name, digits in DIGITS.items()]
+    lines = ["| sampling | seeds | " + " | ".join(DIGITS) + " |", "|---|" + "---:|" * (len(DIGITS) + 1)]
     for variant in config.variants:
         name = variant.replace(", ", "-").replace(" ", "-")
         results = [json.loads(file.read_text()) for file in sorted(config.out.glob(f"{name}-?/result.json"))]
-        cells = [_cell([result[column] for result in results if column in result]) for column in COLUMNS]
-        lines.append(f"| {variant} | {len(results)} | " + " | ".join(cells) + " |")
+        lines.append(f"| {variant} | {len(results)} | " + " | ".join(cells(results, columns)) + " |")
     settings = {
         name: value for name, value in dataclasses.asdict(config).items() if name not in ("out", "seeds", "variants")
     }
     return "\n".join([*lines, "", ", ".join(f"{name} {value}" for name, value in settings.items())])
 
 
-def _cell(values: list[float]) -> str:
-    if not values:
-        return ""
-    mean, interval = mean_and_interval(values)
-    digits = 1 if abs(mean) >= 10 else 2 if abs(mean) >= 1 else 4
-    return f"{mean:.{digits}f} ± {interval:.{digits}f}" if interval > 0 else f"{mean:.{digits}f}"
+def _value(result: dict[str, float], *, name: str) -> float:
+    return result.get(name, float("nan"))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ import dataclasses
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -148,6 +149,14 @@ class ObservingAgent(Agent):
             actions = actions.view(len(actions))
         actions = actions[0] if is_single else actions
         return (actions.cpu().numpy() if isinstance(observation, np.ndarray) else actions), state
+
+
+@contextmanager
+def fresh_weights(seed: int) -> Iterator[None]:
+    """Networks made inside have the initial weights of this seed; the global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 def progress(total: int, *, label: str, shown: bool) -> tqdm:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vidselect_agents.base import Agent, Callback, ObservingAgent, progress
+from vidselect_agents.base import Agent, Callback, ObservingAgent, fresh_weights, progress
 from vidselect_agents.gradients import BASELINES, MovingAverage, all_arms_loss, sampled_loss
 from vidselect_agents.selection import OnePerSection, Selection
 from vidselect_env.envs.batched import SelectVectorEnv
@@ -75,8 +75,7 @@ class PolicyGradientAgent(ObservingAgent):
         self, env: SelectVectorEnv, *, config: Any = None, seed: int = 0, device: str | torch.device = "cpu"
     ) -> None:
         super().__init__(env, config=config, seed=seed, device=device)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with fresh_weights(seed):
             self.scorer = self.make_scorer().to(self.device)
         self._moving_average: MovingAverage | None = None
 

@@ -7,19 +7,12 @@ Shapes: B contexts, K candidates a context.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vidselect_agents.base import ObservingAgent
 from vidselect_agents.ranking_losses import weighted_ranking_loss
 from vidselect_agents.references import label_probabilities
-from vidselect_agents.scorers.cost import gmacs_of_observations
-from vidselect_agents.scorers.sections import make_backbone
 from vidselect_agents.supervised import ObservationScorer
-from vidselect_env.envs.batched import SelectVectorEnv
-from vidselect_env.envs.problem import SelectionProblem
 
 WORTHS = ("largest_logit", "label")
 
@@ -48,7 +41,7 @@ class RankingConfig:
             raise ValueError(f"worth ({self.worth!r}) must be one of {', '.join(WORTHS)}")
 
 
-class Ranking(ObservationScorer, ObservingAgent):
+class Ranking(ObservationScorer):
     """Scores each candidate by itself; all pairs of a video's candidates teach it their order."""
 
     name = "ranking"
@@ -57,23 +50,12 @@ class Ranking(ObservationScorer, ObservingAgent):
     config_class = RankingConfig
     config: RankingConfig
 
-    def __init__(
-        self, env: SelectVectorEnv, *, config: Any = None, seed: int = 0, device: str | torch.device = "cpu"
-    ) -> None:
-        super().__init__(env, config=config, seed=seed, device=device)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            backbone = make_backbone(self.config.scorer, env.problem.observation_space)
-            self.network = nn.Sequential(backbone, nn.Linear(int(backbone.feature_dim), 1)).to(self.device)  # type: ignore[arg-type]
-
-    def modules(self) -> nn.ModuleDict:
-        return nn.ModuleDict({"network": self.network})
-
-    def scorer_gmacs(self, problem: SelectionProblem) -> float:
-        return gmacs_of_observations(self.network, problem)
+    @property
+    def num_outputs(self) -> int:
+        return 1
 
     def score_observations(self, observations: Tensor) -> Tensor:
-        return self.network(observations.flatten(0, 1)).view(len(observations), -1)
+        return self.outputs(observations).squeeze(-1)
 
     def loss(self, observations: Tensor, contexts: Tensor, *, done: float) -> Tensor:
         problem = self.env.problem

@@ -132,11 +132,15 @@ class EmpiricalReference(Reference):
 
     def _bins(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
         """The bin of the histogram that each candidate lies in, (B, K)."""
-        counts = problem.source.num_candidates.to(contexts.device)[problem.videos(contexts)]
-        places = (problem.candidates(contexts) + 0.5) / counts[:, None]
-        return (places * self.num_bins).long().clamp(max=self.num_bins - 1)
+        return (problem.places(contexts) * self.num_bins).long().clamp(max=self.num_bins - 1)
 
 
-def label_probabilities(problem: SelectionProblem, contexts: Tensor) -> Tensor:
-    """The largest probability of a true class that each candidate has: (B, K)."""
-    return (problem.probabilities(contexts) * problem.targets(contexts)[:, None]).amax(-1)
+def label_probabilities(problem: SelectionProblem, contexts: Tensor, candidates: Tensor | None = None) -> Tensor:
+    """The largest probability of a true class that each candidate has: (B, K).
+
+    Args:
+        candidates: (B, K) places on the grid; None for all of the context's.
+    """
+    candidates = problem.candidates(contexts) if candidates is None else candidates
+    probabilities = problem.source.probabilities(problem.videos(contexts), candidates)
+    return (probabilities * problem.targets(contexts)[:, None]).amax(-1)

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vidselect_agents.base import fresh_weights
 from vidselect_agents.combine import convex_list, convex_score, intersect_list, union_list
 from vidselect_agents.ranking_losses import saliency_ranking_loss
+from vidselect_agents.references import label_probabilities
 from vidselect_agents.scorers.frames import CHANNELS, scaled, stream_network
 from vidselect_agents.supervised import SupervisedAgent
 from vidselect_classifiers import gmacs
@@ -119,8 +121,7 @@ class SCSampler(SupervisedAgent):
         self.config = dataclasses.replace(self.config, num_classes=num_classes)
         self.networks = nn.ModuleDict()
         self._pretrained: set[str] = set()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with fresh_weights(seed):
             for stream in self.config.signals:
                 self.networks[stream], is_pretrained = stream_network(
                     stream,
@@ -192,8 +193,7 @@ class SCSampler(SupervisedAgent):
             scores = saliency([outputs[streams[0]]], self._objective(streams[0]))
         else:
             scores = (self._visual(outputs) + self._audio(outputs)) / 2
-        truth = problem.source.probabilities(problem.videos(contexts), candidates) * problem.targets(contexts)[:, None]
-        truth = truth.amax(-1).to(self.device)
+        truth = label_probabilities(problem, contexts, candidates).to(self.device)
         return saliency_ranking_loss(scores, truth, margin=self.config.margin, valid=is_own)
 
     @torch.no_grad()

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vidselect_agents.base import Agent, Callback, progress
+from vidselect_agents.base import Agent, Callback, ObservingAgent, fresh_weights, progress
+from vidselect_agents.scorers.cost import gmacs_of_observations
+from vidselect_agents.scorers.sections import make_backbone
+from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.problem import SelectionProblem
 
 
@@ -65,8 +69,32 @@ class SupervisedAgent(Agent):
         return self
 
 
-class ObservationScorer(SupervisedAgent):
-    """One that scores observations, so that it can also be asked by `predict`."""
+class ObservationScorer(SupervisedAgent, ObservingAgent):
+    """One whose network sees an observation of each candidate by itself: the backbone `config.scorer`, and a layer."""
+
+    def __init__(
+        self, env: SelectVectorEnv, *, config: Any = None, seed: int = 0, device: str | torch.device = "cpu"
+    ) -> None:
+        super().__init__(env, config=config, seed=seed, device=device)
+        with fresh_weights(seed):
+            backbone = make_backbone(self.config.scorer, env.problem.observation_space)
+            last = nn.Linear(int(backbone.feature_dim), self.num_outputs)  # type: ignore[arg-type]
+            self.network = nn.Sequential(backbone, last).to(self.device)
+
+    @property
+    @abstractmethod
+    def num_outputs(self) -> int:
+        """Numbers that the network gives for a candidate."""
+
+    def modules(self) -> nn.ModuleDict:
+        return nn.ModuleDict({"network": self.network})
+
+    def scorer_gmacs(self, problem: SelectionProblem) -> float:
+        return gmacs_of_observations(self.network, problem)
+
+    def outputs(self, observations: Tensor) -> Tensor:
+        """What the network says of observations (B, K, ...): (B, K, outputs)."""
+        return self.network(observations.flatten(0, 1)).view(len(observations), -1, self.num_outputs)
 
     @abstractmethod
     def score_observations(self, observations: Tensor) -> Tensor:

@@ -42,6 +42,11 @@ class SelectionProblem(ABC):
     def candidates(self, contexts: Tensor) -> Tensor:
         """Grid positions of each context's candidates: (B, K) int64."""
 
+    def places(self, contexts: Tensor) -> Tensor:
+        """Where in its video each candidate lies, from 0 to 1: (B, K)."""
+        counts = self.source.num_candidates.to(contexts.device)[self.videos(contexts)]
+        return (self.candidates(contexts) + 0.5) / counts[:, None]
+
     @abstractmethod
     def observe(self, contexts: Tensor) -> Tensor:
         """Observations of every candidate: (B, K, ...), the `observation_space` batched."""

@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from vidselect_classifiers import ClipClassifier
+from vidselect_classifiers import ClipClassifier, ClipOutput
 from vidselect_env.bank import BankError, BankSpec, ClipBank
 from vidselect_env.bank.decode import VideoClips, decode_video
 from vidselect_env.bank.spec import OUTPUTS
@@ -162,8 +162,7 @@ class LiveSource:
     @torch.no_grad()
     def observe(self, field: str, videos: Tensor, candidates: Tensor) -> Tensor:
         if field in ("features", "logits"):
-            output = self.classifier(self._clips(videos, candidates).flatten(0, 1))
-            return getattr(output, field).view(*candidates.shape, -1)
+            return getattr(self._said(videos, candidates), field).view(*candidates.shape, -1)
         chosen = []
         for video, wanted in zip(videos.tolist(), candidates.cpu(), strict=True):
             chosen.append(self._video(video).fields[field][wanted])
@@ -171,14 +170,14 @@ class LiveSource:
 
     @torch.no_grad()
     def probabilities(self, videos: Tensor, candidates: Tensor) -> Tensor:
-        logits = self.classifier(self._clips(videos, candidates).flatten(0, 1)).logits
-        return logits.float().softmax(-1).view(*candidates.shape, -1)
+        return self._said(videos, candidates).logits.float().softmax(-1).view(*candidates.shape, -1)
 
     @torch.no_grad()
     def clip_gmacs(self, videos: Tensor, candidates: Tensor) -> Tensor:
         if not self.spec.bins_gmacs:
             return torch.full(candidates.shape, self.spec.classifier_gmacs, device=self.device)
-        kept = self.classifier(self._clips(videos, candidates).flatten(0, 1)).num_bins
+        kept = self._said(videos, candidates).num_bins
+        assert kept is not None
         return torch.tensor(self.spec.bins_gmacs, device=self.device)[kept - 1].view(candidates.shape)
 
     def prefetch(self, videos: Tensor) -> None:
@@ -198,9 +197,10 @@ class LiveSource:
         self._decoded.move_to_end(video)
         return self._decoded[video].result()
 
-    def _clips(self, videos: Tensor, candidates: Tensor) -> Tensor:
+    def _said(self, videos: Tensor, candidates: Tensor) -> ClipOutput:
+        """What the classifier says of candidates (B, K), one after another."""
         chosen = [self._video(v).clips[wanted] for v, wanted in zip(videos.tolist(), candidates.cpu(), strict=True)]
-        return torch.stack(chosen).to(self.device)
+        return self.classifier(torch.cat(chosen).to(self.device))
 
 
 def thumbnails(source: Source, video: int, candidates: Tensor, *, height: int = 96) -> Tensor:

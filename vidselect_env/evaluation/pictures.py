@@ -26,13 +26,8 @@ NUM_RANKED = 3
 
 def chosen_places(agent: Any, problem: SelectionProblem) -> Tensor:
     """Where in their videos, from 0 to 1, the chosen candidates of all contexts lie: one number each."""
-    found = []
-    for contexts in torch.arange(problem.num_contexts, device=problem.source.device).split(64):
-        chosen = selection_of(agent, problem, contexts)
-        counts = problem.source.num_candidates.to(contexts.device)[problem.videos(contexts)]
-        places = (problem.candidates(contexts) + 0.5) / counts[:, None]
-        found.append(places[chosen].cpu())
-    return torch.cat(found)
+    parts = torch.arange(problem.num_contexts, device=problem.source.device).split(64)
+    return torch.cat([problem.places(part)[selection_of(agent, problem, part)].cpu() for part in parts])
 
 
 def plot_places(agents: Mapping[str, Any], problem: SelectionProblem, path: Path) -> None:

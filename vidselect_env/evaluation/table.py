@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -23,7 +23,7 @@ class Column:
     """A column: its heading, a result's value, and how many digits it is shown with."""
 
     heading: str
-    value: Callable[[Result], float]
+    value: Callable[[Any], float]
     digits: int
 
 
@@ -46,7 +46,7 @@ def grouped(results: Sequence[_R]) -> dict[str, list[_R]]:
     return groups
 
 
-def cells(results: Sequence[Result], columns: Sequence[Column] = COLUMNS) -> list[str]:
+def cells(results: Sequence[Any], columns: Sequence[Column] = COLUMNS) -> list[str]:
     """A row: `54.2 ± 1.1` where there are several seeds and they differ visibly, else `54.2`; empty for nan."""
     row = []
     for column in columns:
