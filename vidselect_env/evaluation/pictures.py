@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from vidselect_env.envs.problem import SelectionProblem
@@ -20,25 +21,31 @@ from vidselect_env.evaluation.evaluate import selection_of
 from vidselect_env.video.motion import motion_curve
 from vidselect_env.video.sampling import salience
 
-NUM_BINS = 20
+NUM_BINS = 10
 NUM_RANKED = 3
 
 
-def chosen_places(agent: Any, problem: SelectionProblem) -> Tensor:
-    """Where in their videos, from 0 to 1, the chosen candidates of all contexts lie: one number each."""
+def chosen_shares(agent: Any, problem: SelectionProblem) -> Tensor:
+    """Of the candidates in each of `NUM_BINS` parts of their videos, the share that is chosen; nan where none are."""
     parts = torch.arange(problem.num_contexts, device=problem.source.device).split(64)
-    return torch.cat([problem.places(part)[selection_of(agent, problem, part)].cpu() for part in parts])
+    chosen = torch.cat([problem.places(part)[selection_of(agent, problem, part)].cpu() for part in parts])
+    offered = torch.cat([problem.places(part)[problem.valid(part)].cpu() for part in parts])
+    counts = [torch.histc(places, bins=NUM_BINS, min=0, max=1) for places in (chosen, offered)]
+    return counts[0] / counts[1]
 
 
 def plot_places(agents: Mapping[str, Any], problem: SelectionProblem, path: Path) -> None:
-    """How often each part of a video is chosen, a line a selector (SCSampler, Fig. 2)."""
+    """How often each part of a video is chosen, a line a selector (SCSampler, Fig. 2).
+
+    Of the candidates there, not of all that are chosen: a grid has more of them in one part than in another.
+    """
     figure, axes = _figure()
     for name, agent in agents.items():
-        shares = torch.histc(chosen_places(agent, problem), bins=NUM_BINS, min=0, max=1)
         edges = torch.linspace(0, 1, NUM_BINS + 1)
-        axes.stairs((100 * shares / shares.sum()).tolist(), edges.tolist(), label=name)
+        axes.stairs((100 * chosen_shares(agent, problem)).tolist(), edges.tolist(), label=name)
     axes.set_xlabel("place in the video (0 its beginning, 1 its end)")
-    axes.set_ylabel("chosen clips (%)")
+    axes.set_ylabel("chosen, of the candidates there (%)")
+    axes.set_ylim(bottom=0)
     axes.legend(fontsize=8)
     figure.savefig(path, dpi=130)
 
@@ -100,6 +107,7 @@ def plot_bins(num_bins: Tensor, path: Path) -> None:
     figure, axes = _figure()
     counts = torch.bincount(num_bins.flatten())[1:]
     axes.bar(range(1, len(counts) + 1), counts.tolist())
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("maps kept by similarity guided sampling")
     axes.set_ylabel("clips")
     figure.savefig(path, dpi=130)
