@@ -33,6 +33,8 @@ VARIANTS: dict[str, dict[str, Any] | None] = {
     "none": None,
     "after layer2": {"after": "layer2"},
     "after layer2, kronecker": {"after": "layer2", "kernel": "kronecker"},
+    "after layer3": {"after": "layer3"},
+    "after layer3, kronecker": {"after": "layer3", "kernel": "kronecker"},
     "after layer1": {"after": "layer1"},
 }
 SPEEDS = ("still", "slow", "fast")

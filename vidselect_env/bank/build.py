@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
@@ -115,8 +116,7 @@ def build_bank(
         if todo:
             builder = _ShardBuilder(classifier.to(device).eval(), spec, batch_size, torch.device(device))
             bar = tqdm(total=sum(len(g) for _, g in todo), unit="video", desc="bank", disable=not progress)
-            with bar:
-                decoded = decode_ahead(todo, spec=spec, num_workers=num_workers)
+            with bar, closing(decode_ahead(todo, spec=spec, num_workers=num_workers)) as decoded:
                 for (file, group), videos in zip(todo, decoded, strict=True):
                     builder.write_shard(file, group, videos, on_error=on_error, bar=bar)
         if todo or not (folder / MANIFEST).exists():

@@ -6,9 +6,11 @@ Shapes: L candidates of a video, T frames a clip, S frames a skim.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -123,32 +125,31 @@ def _sound(path: str, frames: Tensor, grid: ClipGrid, index: VideoIndex) -> Tens
 
 def ordered_ahead(
     work: Callable[[_Item], _Result], items: Iterable[_Item], *, num_workers: int, ahead: int
-) -> Iterator[Future[_Result]]:
-    """`work` on every item by threads, at most `ahead` of the one asked for: futures in the items' order."""
-    with ThreadPoolExecutor(num_workers) as pool:
-        waiting: deque[Future[_Result]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) > ahead:
-                    yield waiting.popleft()
-            while waiting:
+) -> Generator[Future[_Result]]:
+    """`work` on every item by threads, at most `ahead` of the one asked for: futures in the items' order.
+
+    Closed early, it starts no more work and does not wait for what runs: the garbage collector may close it, and in
+    any thread, its own workers' too.
+    """
+    pool = ThreadPoolExecutor(num_workers)
+    waiting: deque[Future[_Result]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > ahead:
                 yield waiting.popleft()
-        finally:
-            for future in waiting:
-                future.cancel()
+        while waiting:
+            yield waiting.popleft()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def decode_ahead(
     todo: Sequence[tuple[Path, Sequence[LabelledVideo]]], *, spec: BankSpec, num_workers: int
-) -> Iterator[list[Future[VideoClips]] | Iterator[Future[VideoClips]]]:
+) -> Generator[Iterator[Future[VideoClips]]]:
     """For every shard, its videos' futures; decoding runs on into the next shard."""
     videos = (video for _, group in todo for video in group)
-    futures = ordered_ahead(
-        lambda video: decode_video(video, spec=spec),
-        videos,
-        num_workers=num_workers,
-        ahead=2 * num_workers + 2,
-    )
-    for _, group in todo:
-        yield (next(futures) for _ in group)
+    decode = partial(decode_video, spec=spec)
+    with closing(ordered_ahead(decode, videos, num_workers=num_workers, ahead=2 * num_workers + 2)) as futures:
+        for _, group in todo:
+            yield (next(futures) for _ in group)
