@@ -3,7 +3,7 @@
     python scripts/build_bank.py --dataset folder:VIDEOS --split train --classifier r3d_18 \
         --weights kinetics400 --out banks/train
     python scripts/build_bank.py --show banks/train
-    python scripts/build_bank.py --benchmark --classifier r3d_18 --weights none --clip-frames 8 --num-videos 6
+    python scripts/build_bank.py --benchmark --classifier r3d_18 --weights None --clip-frames 8 --num-videos 6
 """
 
 from __future__ import annotations
@@ -19,31 +19,24 @@ import torch
 import tyro
 from rich.console import Console
 
-from vidselect_classifiers import ClipClassifier, make_classifier
+from vidselect_classifiers import ClipClassifier
 from vidselect_env.bank import BankSpec, SkimSpec, bank_spec, build_bank, open_bank
 from vidselect_env.bank.decode import decode_video
+from vidselect_env.classifier_options import ClassifierOptions
 from vidselect_env.datasets import VideoDataset, load_dataset
 from vidselect_env.evaluation.adaptive import adaptive_cost, describe
-from vidselect_env.experiment import sgs_options
 
 _CONSOLE = Console(highlight=False, soft_wrap=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class BuildConfig:
+class BuildConfig(ClassifierOptions):
     """What the bank is made of.
 
     Args:
         dataset: synthetic, folder:PATH or csv:PATH.
         split: train, test, or what the dataset has.
         num_videos: synthetic training videos, or at most so many of a real split.
-        classifier: a name of vidselect_classifiers.
-        weights: a path, or a published name; none for an untrained network (for timings).
-        clip_frames: frames the classifier takes at once, where not its own number.
-        clip_stride: frames from one of these to the next, where not its own.
-        sgs: the classifier's stage after which similarity guided sampling stands, if it has it.
-        sgs_bins: its number of bins, where not the number of maps.
-        sgs_kernel: linear or kronecker.
         candidates: clips laid evenly on each video; None lays them end to end, as many as fit.
         crops: of each clip that the classifier sees: 1, the centre, or 10.
         fields: what is stored of each candidate: logits, features, skim, vectors, residual, intra, mel.
@@ -53,20 +46,12 @@ class BuildConfig:
         on_error: skip a video that cannot be read, or stop there.
         batch_size: clips the classifier takes at once.
         num_workers: decoding threads.
-        device: cpu, cuda, or auto.
         benchmark: build into a temporary folder, and compare with the classifier alone.
     """
 
     dataset: str = "synthetic"
     split: str = "train"
     num_videos: int | None = None
-    classifier: str = "tiny_r3d"
-    weights: str = "default"
-    clip_frames: int | None = None
-    clip_stride: int | None = None
-    sgs: str | None = None
-    sgs_bins: int | None = None
-    sgs_kernel: str = "linear"
     candidates: int | None = 30
     crops: Literal[1, 10] = 1
     fields: tuple[str, ...] = ("logits", "features", "skim")
@@ -76,7 +61,6 @@ class BuildConfig:
     on_error: Literal["skip", "raise"] = "skip"
     batch_size: int = 32
     num_workers: int = 2
-    device: str = "auto"
     benchmark: bool = False
 
 
@@ -88,13 +72,7 @@ def main() -> None:
     if config.out is None and not config.benchmark:
         raise SystemExit("--out is needed: the folder to build the bank in")
     dataset = load_dataset(config.dataset, split=config.split, num_videos=config.num_videos)
-    classifier = make_classifier(
-        config.classifier,
-        weights=None if config.weights == "none" else config.weights,
-        sgs=sgs_options(config.sgs, config.sgs_bins, config.sgs_kernel),
-        num_frames=config.clip_frames,
-        frame_stride=config.clip_stride,
-    )
+    classifier = config.make_classifier()
     size = (config.skim_size, config.skim_size)
     spec = bank_spec(
         dataset,
@@ -118,7 +96,7 @@ def benchmark(
     config: BuildConfig, dataset: VideoDataset, classifier: ClipClassifier, spec: BankSpec, *, rounds: int = 3
 ) -> None:
     """Clips a second of the whole build and of the classifier alone on the same batches, in turn."""
-    device = _device(config)
+    device = config.torch_device
     clips = torch.cat([decode_video(video, spec=spec).clips for video in dataset.videos])
     classifier = classifier.to(device)
     _classify(classifier, clips[: config.batch_size], config.batch_size, device)
@@ -141,7 +119,7 @@ def _build(config: BuildConfig, out: Path, dataset: VideoDataset, classifier: Cl
         spec=spec,
         batch_size=config.batch_size,
         num_workers=config.num_workers,
-        device=_device(config),
+        device=config.torch_device,
         on_error=config.on_error,
     )
 
@@ -156,12 +134,6 @@ def _seconds(work: Any) -> float:
     started_s = time.perf_counter()
     work()
     return time.perf_counter() - started_s
-
-
-def _device(config: BuildConfig) -> str:
-    if config.device != "auto":
-        return config.device
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 if __name__ == "__main__":

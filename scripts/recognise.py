@@ -24,7 +24,6 @@ from vidselect_env.envs.sources import BankSource
 from vidselect_env.evaluation.evaluate import selection_of
 from vidselect_env.experiment import (
     ExperimentConfig,
-    experiment_classifier,
     make_problem,
     signal_spec,
     signals_of,
@@ -59,7 +58,7 @@ def main() -> None:
     saved, class_names = run["experiment"], tuple(run["class_names"])
     known = ExperimentConfig.__dataclass_fields__
     experiment_config = ExperimentConfig(**{name: value for name, value in saved.items() if name in known})
-    classifier = with_saved_head(experiment_classifier(experiment_config), config.run, class_names)
+    classifier = with_saved_head(experiment_config.make_classifier(), config.run, class_names)
     cls = agent_class(saved["agent"])
 
     def problem_on(source: BankSource) -> SelectionProblem:

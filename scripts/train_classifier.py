@@ -15,38 +15,29 @@ import torch
 import tyro
 from rich.console import Console
 
-from vidselect_classifiers import ClipClassifier, make_classifier, save_weights
+from vidselect_classifiers import ClipClassifier, save_weights
 from vidselect_env.bank import build_bank
 from vidselect_env.bank.build import bank_spec
 from vidselect_env.bank.head import bank_head, with_head
+from vidselect_env.classifier_options import ClassifierOptions
 from vidselect_env.classifier_training import FitConfig, fit
 from vidselect_env.datasets import VideoDataset, load_dataset
-from vidselect_env.experiment import sgs_options
 from vidselect_env.run import new_run_folder, read_config, run_logger, write_config
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifierConfig:
-    """Which classifier is trained on what.
+class ClassifierConfig(ClassifierOptions):
+    """Which classifier is trained on what; training starts from its weights, if it has any.
 
     Args:
         dataset: synthetic-trimmed, synthetic-speeds, synthetic, folder:PATH or csv:PATH.
         train_split: the split to learn on.
         test_split: the split to evaluate on.
         num_videos: synthetic training videos, or at most so many of a real split.
-        classifier: a name of vidselect_classifiers.
-        weights: where training starts: a path or a published name; nothing for a fresh network.
-        clip_frames: frames the classifier takes at once, where not its own number.
-        clip_stride: frames from one of these to the next, where not its own.
-        sgs: the stage after which similarity guided sampling stands, if it is to have it. Weights without it are
-            converted.
-        sgs_bins: its number of bins, where not the number of maps.
-        sgs_kernel: linear or kronecker.
         head_only: leave the network as it is and fit its last layer, by logistic regression.
         clips: with head_only, clips of each video that the head is fitted on.
         l2: with head_only, weight of the squared norm of the head.
         seed: of everything random.
-        device: cpu, cuda, or auto.
         runs: the folder that the run's folder is made in.
     """
 
@@ -54,18 +45,11 @@ class ClassifierConfig:
     train_split: str = "train"
     test_split: str = "test"
     num_videos: int | None = None
-    classifier: str = "tiny_r3d"
     weights: str | None = None
-    clip_frames: int | None = None
-    clip_stride: int | None = None
-    sgs: str | None = None
-    sgs_bins: int | None = None
-    sgs_kernel: str = "linear"
     head_only: bool = False
     clips: int = 10
     l2: float = 1e-2
     seed: int = 0
-    device: str = "auto"
     runs: Path = Path("runs")
     fit: tyro.conf.OmitArgPrefixes[FitConfig] = field(default_factory=FitConfig)
 
@@ -84,23 +68,14 @@ def main() -> None:
 
 def train(config: ClassifierConfig, folder: Path) -> None:
     """Train into a run folder, whose `weights.safetensors` every `--weights` option takes."""
-    device = config.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     train_set, test_set = (
         load_dataset(config.dataset, split=split, num_videos=config.num_videos, seed=config.seed)
         for split in (config.train_split, config.test_split)
     )
     torch.manual_seed(config.seed)  # initial weights and dropout
-    classifier = make_classifier(
-        config.classifier,
-        weights=config.weights,
-        sgs=sgs_options(config.sgs, config.sgs_bins, config.sgs_kernel),
-        num_frames=config.clip_frames,
-        frame_stride=config.clip_stride,
-    )
+    classifier = config.make_classifier()
     if config.head_only:
-        accuracy = fit_head_only(config, classifier, train_set, test_set, folder=folder, device=device)
+        accuracy = fit_head_only(config, classifier, train_set, test_set, folder=folder)
     else:
         if classifier.num_classes != len(train_set.class_names):
             classifier.replace_head(len(train_set.class_names))
@@ -114,7 +89,7 @@ def train(config: ClassifierConfig, folder: Path) -> None:
             folder=folder,
             logger=logger,
             seed=config.seed,
-            device=device,
+            device=config.torch_device,
         )
         logger.close()
     Console().print(f"Top-1 of single test clips: {100 * accuracy:.1f} %", highlight=False)
@@ -128,7 +103,6 @@ def fit_head_only(
     test_set: VideoDataset,
     *,
     folder: Path,
-    device: str,
 ) -> float:
     """Fit the last layer on the features of the training videos' clips; Top-1 of single test clips."""
     banks = [
@@ -137,7 +111,7 @@ def fit_head_only(
             dataset,
             classifier,
             spec=bank_spec(dataset, classifier, num_clips=config.clips, fields=("logits", "features")),
-            device=device,
+            device=config.torch_device,
             num_workers=config.fit.num_workers,
         )
         for dataset in (train_set, test_set)

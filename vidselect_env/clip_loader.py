@@ -14,7 +14,7 @@ from tqdm import tqdm
 from vidselect_classifiers import ClipGeometry
 from vidselect_env.bank.decode import ordered_ahead
 from vidselect_env.datasets import LabelledVideo, VideoDataset
-from vidselect_env.datasets.base import targets_of
+from vidselect_env.datasets.base import label_shares, targets_of
 from vidselect_env.video.clips import ClipGrid
 from vidselect_env.video.decode import FrameSize, read_clips
 from vidselect_env.video.errors import VideoError
@@ -78,14 +78,10 @@ class ClipLoader:
                 self._unreadable.add(video)
                 tqdm.write(f"left out {error}")
             if len(clips) == self.batch_size:
-                yield torch.stack(clips), self._shares(videos)
+                yield torch.stack(clips), label_shares(self.targets[videos])
                 clips, videos = [], []
         if clips:
-            yield torch.stack(clips), self._shares(videos)
-
-    def _shares(self, videos: list[int]) -> Tensor:
-        targets = self.targets[videos].float()
-        return targets / targets.sum(-1, keepdim=True)
+            yield torch.stack(clips), label_shares(self.targets[videos])
 
     def _clip(self, job: tuple[int, float]) -> Tensor:
         """The frames of a video that the sampler takes, (T, 3, H, W); `place` in [0, 1) is all that is random."""

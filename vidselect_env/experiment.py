@@ -9,15 +9,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
 from torch import nn
 from tqdm import tqdm
 
-from vidselect_classifiers import ClipClassifier, make_classifier
+from vidselect_classifiers import ClipClassifier
 from vidselect_env.bank import ClipBank, SignalSpec, SkimSpec
 from vidselect_env.bank.cached import cached_bank
 from vidselect_env.bank.head import bank_head, cross_fitted, with_head
 from vidselect_env.bank.spec import SIGNALS
+from vidselect_env.classifier_options import ClassifierOptions
 from vidselect_env.datasets import VideoDataset, load_dataset
 from vidselect_env.envs.clip_select import ClipSelectProblem
 from vidselect_env.envs.frame_select import FrameSelectProblem
@@ -28,7 +28,7 @@ CENTRE_CROP = 4  # of ten
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExperimentConfig:
+class ExperimentConfig(ClassifierOptions):
     """Videos, classifier, grid and problem; the defaults are the default problem.
 
     Args:
@@ -37,16 +37,9 @@ class ExperimentConfig:
         test_split: the split to evaluate on.
         num_videos: synthetic training videos (half as many for testing), or at most so many of a real split.
         data_seed: of the synthetic videos.
-        classifier: a name of vidselect_classifiers.
-        weights: a path, or a published name.
-        clip_frames: frames the classifier takes at once, where not its own number.
-        clip_stride: frames from one of these to the next, where not its own.
         head: fit a linear head on the training split's features (the training videos themselves are judged
             by heads of other folds), keep the weights' own, or auto: fit where the classes are not the same.
         folds: of the training videos, for a head that is fitted.
-        sgs: the classifier's stage after which similarity guided sampling stands, if it has it.
-        sgs_bins: its number of bins, where not the number of maps.
-        sgs_kernel: linear or kronecker.
         candidates: clips that the grid lays on each video; None for as many as fit, end to end.
         crops: of each clip that the classifier sees: 1, the centre, or 10. With 10 agents learn on the centre,
             and one that scores frames is also tested on all ten.
@@ -66,7 +59,6 @@ class ExperimentConfig:
         kept: m, how many of them are kept in testing (K of SCSampler).
         omega: reward of turning a wrong prediction right (AS, Eq. 4).
         alpha: weight of a dropped candidate (AS, Eq. 10).
-        device: cpu, cuda, or auto.
         num_workers: decoding threads.
         clips_per_batch: clips the classifier takes at once.
     """
@@ -76,15 +68,8 @@ class ExperimentConfig:
     test_split: str = "test"
     num_videos: int | None = None
     data_seed: int = 0
-    classifier: str = "tiny_r3d"
-    weights: str = "default"
-    clip_frames: int | None = None
-    clip_stride: int | None = None
     head: Literal["auto", "fit", "keep"] = "auto"
     folds: int = 5
-    sgs: str | None = None
-    sgs_bins: int | None = None
-    sgs_kernel: str = "linear"
     candidates: int | None = 30
     crops: Literal[1, 10] = 1
     skim_frames: int = 8
@@ -101,15 +86,8 @@ class ExperimentConfig:
     kept: int = 6
     omega: float = 10.0
     alpha: float = 0.0
-    device: str = "auto"
     num_workers: int = 2
     clips_per_batch: int = 64
-
-    @property
-    def torch_device(self) -> str:
-        if self.device != "auto":
-            return self.device
-        return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @dataclass(frozen=True)
@@ -174,22 +152,6 @@ def steps_of(problem: SelectionProblem, num_videos: int) -> int:
     return num_videos * problem.num_contexts // len(problem.source.video_paths)
 
 
-def experiment_classifier(config: ExperimentConfig) -> ClipClassifier:
-    """The classifier that a configuration names, with its weights."""
-    return make_classifier(
-        config.classifier,
-        weights=config.weights,
-        sgs=sgs_options(config.sgs, config.sgs_bins, config.sgs_kernel),
-        num_frames=config.clip_frames,
-        frame_stride=config.clip_stride,
-    )
-
-
-def sgs_options(after: str | None, num_bins: int | None, kernel: str) -> dict[str, Any] | None:
-    """What `make_classifier` takes as `sgs`."""
-    return None if after is None else {"after": after, "num_bins": num_bins, "kernel": kernel}
-
-
 def needs_head(config: ExperimentConfig, classifier: ClipClassifier, class_names: tuple[str, ...]) -> bool:
     """Whether a head has to be fitted: always, never, or where the weights' classes are not the dataset's."""
     if config.head != "auto":
@@ -213,7 +175,7 @@ def make_experiment(
     Raises:
         ValueError: a name, split, size or label that does not fit; the message says which.
     """
-    classifier = experiment_classifier(config)
+    classifier = config.make_classifier()
     signals = signals_of(config, signals)
     train_set, test_set = (
         load_dataset(

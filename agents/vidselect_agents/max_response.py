@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vidselect_agents.supervised import ObservationScorer
+from vidselect_env.datasets.base import label_shares
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +45,7 @@ class MaxResponse(ObservationScorer):
         return self.outputs(observations).softmax(-1).amax(-1)
 
     def loss(self, observations: Tensor, contexts: Tensor, *, done: float) -> Tensor:
-        targets = self.env.problem.targets(contexts).to(self.device).float()
-        shares = (targets / targets.sum(-1, keepdim=True))[:, None]
+        shares = label_shares(self.env.problem.targets(contexts).to(self.device))[:, None]
         logits = self.outputs(observations.to(self.device))
         valid = self.env.problem.valid(contexts).to(self.device)
         return F.cross_entropy(logits[valid], shares.expand_as(logits)[valid])

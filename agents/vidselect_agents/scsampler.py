@@ -21,6 +21,7 @@ from vidselect_agents.references import label_probabilities
 from vidselect_agents.scorers.frames import CHANNELS, scaled, stream_network
 from vidselect_agents.supervised import SupervisedAgent
 from vidselect_classifiers import gmacs
+from vidselect_env.datasets.base import label_shares
 from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.problem import SelectionProblem
 from vidselect_env.video.errors import VideoError
@@ -186,8 +187,8 @@ class SCSampler(SupervisedAgent):
         outputs = {stream: self._outputs(problem, stream, contexts, candidates) for stream in streams}
         is_own = is_own.to(self.device)
         if len(streams) == 1 and self._objective(streams[0]) == "ac":
-            targets = problem.targets(contexts).to(self.device).float()
-            shares = (targets / targets.sum(-1, keepdim=True))[:, None, None].expand_as(outputs[streams[0]])
+            shares = label_shares(problem.targets(contexts).to(self.device))
+            shares = shares[:, None, None].expand_as(outputs[streams[0]])
             return F.cross_entropy(outputs[streams[0]][is_own].flatten(0, 1), shares[is_own].flatten(0, 1))
         if len(streams) == 1:
             scores = saliency([outputs[streams[0]]], self._objective(streams[0]))

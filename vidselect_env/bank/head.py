@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vidselect_env.bank.read import ClipBank
+from vidselect_env.datasets.base import label_shares
 
 
 def fit_head(features: Tensor, targets: Tensor, *, l2: float = 1e-2) -> nn.Linear:
@@ -25,7 +26,7 @@ def fit_head(features: Tensor, targets: Tensor, *, l2: float = 1e-2) -> nn.Linea
     Returns:
         A layer that takes the features as they are.
     """
-    shares = targets.float() / targets.sum(-1, keepdim=True)
+    shares = label_shares(targets)
     mean, std = features.mean(0), features.std(0).clamp(min=1e-6)
     standard = (features - mean) / std
     weight = torch.zeros(targets.shape[1], features.shape[1], requires_grad=True)

@@ -84,3 +84,8 @@ def targets_of(labels: Sequence[tuple[int, ...]], num_classes: int) -> Tensor:
     for row, classes in enumerate(labels):
         targets[row, list(classes)] = True
     return targets
+
+
+def label_shares(targets: Tensor) -> Tensor:
+    """Multi-hot targets (..., C) as probabilities: several labels share a clip equally."""
+    return targets.float() / targets.sum(-1, keepdim=True)

@@ -2,59 +2,23 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-from itertools import product
 from typing import Any
 
-import av
 import numpy as np
 import pytest
 import torch
 
-from vidselect_env.video import compressed, residual, vectors
+from vidselect_env.video import compressed
 from vidselect_env.video.compressed import CompressedWatcher, accumulate
 from vidselect_env.video.decode import FrameSize, read_frames, read_sets
 from vidselect_env.video.errors import VideoError
 from vidselect_env.video.index import index_video
 from vidselect_env.video.stream import stream_frames
 
-HEIGHT, WIDTH, FPS = 128, 160, 25
+HEIGHT, WIDTH = 128, 160
+SETTINGS = {"preset": "medium", "fps": 25}
 read_compressed: Any = compressed.read_compressed  # tests know which signals they asked for
 WHOLE = FrameSize((HEIGHT, WIDTH), (HEIGHT, WIDTH))
-
-
-def texture(seed, height, width, smooth=9):
-    """Grey blobs that a motion search can tell apart; grey, since chroma is only stored for every other pixel."""
-    noise = torch.rand(1, 1, height + smooth - 1, width + smooth - 1, generator=torch.Generator().manual_seed(seed))
-    blobs = torch.nn.functional.avg_pool2d(noise, smooth, stride=1)[0, 0].numpy()
-    return (255 * (blobs - blobs.min()) / np.ptp(blobs)).astype(np.uint8)
-
-
-def pan(velocity, num_frames, seed=0):
-    """Pictures (H, W) in which all moves by `velocity` (right, down) pixels a frame."""
-    right, down = velocity
-    large = texture(seed, HEIGHT + abs(down) * num_frames, WIDTH + abs(right) * num_frames)
-    for number in range(num_frames):
-        left, top = max(right, 0) * num_frames - right * number, max(down, 0) * num_frames - down * number
-        yield large[top : top + HEIGHT, left : left + WIDTH]
-
-
-def write(path, pictures, *, codec="libx264", x264="", rotation=None, **settings):
-    options = {"x264-params": x264} if codec == "libx264" else {}
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=FPS, options=options)
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        for name, value in settings.items():
-            setattr(stream.codec_context, name, value)
-        if rotation is not None:
-            stream.set_display_matrix(rotation)
-        for number, picture in enumerate(pictures):
-            rgb = np.repeat(picture[..., None], 3, axis=2)
-            frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format="yuv420p")
-            frame.pts, frame.time_base = number, Fraction(1, FPS)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
 
 
 MPEG = {"bit_rate": 5_000_000, "gop_size": 12}
@@ -81,8 +45,8 @@ VELOCITIES = [(2, 0), (0, -2), (-2, 1)]
 
 @pytest.mark.parametrize("velocity", VELOCITIES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_displacement_of_a_pan_is_the_pan(tmp_path, kind, velocity):
-    path = write(tmp_path / kind, pan(velocity, 30), **KINDS[kind])
+def test_displacement_of_a_pan_is_the_pan(tmp_path, write_frames, pan, kind, velocity):
+    path = write_frames(tmp_path / kind, pan(velocity, 30), **SETTINGS | KINDS[kind])
     signals = read_compressed(path, range(30))
     assert signals.displacement.shape == (30, 2, HEIGHT // 16, WIDTH // 16)
     is_i_frame = signals.last_intra == torch.arange(30)
@@ -95,10 +59,10 @@ def test_displacement_of_a_pan_is_the_pan(tmp_path, kind, velocity):
 
 
 @pytest.fixture(scope="module")
-def pans(tmp_path_factory):
+def pans(tmp_path_factory, write_frames, pan):
     """Every kind of video, 60 frames that move right and down: name -> path."""
     folder = tmp_path_factory.mktemp("pans")
-    return {name: write(folder / name, pan((2, 1), 60), **settings) for name, settings in KINDS.items()}
+    return {name: write_frames(folder / name, pan((2, 1), 60), **SETTINGS | own) for name, own in KINDS.items()}
 
 
 @pytest.fixture(scope="module")
@@ -115,87 +79,6 @@ def test_frames_read_sparsely_have_the_signals_of_a_reading_of_everything(pans, 
         some = read_compressed(pans[kind], wanted, index=index, **sizes)
         for name in ("displacement", "residual", "intra", "last_intra"):
             assert torch.equal(getattr(some, name), getattr(everything, name)[wanted]), (name, wanted)
-
-
-def test_residual_of_a_pan_is_small_and_that_of_a_cut_is_not(tmp_path):
-    pictures = [*pan((2, 0), 10, seed=0), *pan((2, 0), 10, seed=1)]
-    path = write(tmp_path / "cut.mp4", pictures, x264="scenecut=0:bframes=0")
-    signals = read_compressed(path, range(20), residual_size=WHOLE)
-    assert signals.last_intra.tolist() == [0] * 20
-    size = signals.residual[:, :, 16:-16, 16:-16].abs().float().mean(dim=(1, 2, 3))
-    assert size[10] > 20
-    assert (size[1:10] < 1).all()
-    assert (size[11:] < 3).all()
-
-
-def decoded_rgb(path, *, with_vectors=False):
-    index = index_video(path)
-    for _, frame in stream_frames(path, np.arange(index.info.num_frames), index=index, export_vectors=with_vectors):
-        rgb = frame.reformat(format="rgb24", interpolation="AREA", threads=1).to_ndarray()
-        yield frame, torch.from_numpy(rgb).permute(2, 0, 1)
-
-
-def test_residual_and_reference_make_up_the_decoded_frame_exactly(shared, monkeypatch):
-    path = shared / "data" / "surv_fight" / "fight" / "fi001.mp4"
-    info = index_video(path).info
-    made = []
-    predict = residual._predict
-
-    def recorded(*args):
-        made.append(predict(*args))
-        return made[-1]
-
-    monkeypatch.setattr(residual, "_predict", recorded)
-    whole = FrameSize((info.height, info.width), (info.height, info.width))
-    signals = read_compressed(path, range(info.num_frames), residual_size=whole)
-    references = iter(made)
-    kinds = set()
-    for number, (frame, rgb) in enumerate(decoded_rgb(path)):
-        kinds.add(int(frame.pict_type))
-        if signals.last_intra[number] != number:
-            rgba = next(references).view(np.uint8).reshape(-1, made[0].shape[1], 4)[: info.height, : info.width]
-            reference = torch.from_numpy(rgba[..., :3].copy()).permute(2, 0, 1)
-            assert torch.equal(signals.residual[number] + reference, rgb.to(torch.int16)), number
-    assert kinds == {1, 2, 3}  # the file has I-, P- and B-frames
-    assert next(references, None) is None
-
-
-def test_prediction_of_a_p_frame_is_the_block_that_its_vector_points_at(tmp_path):
-    path = write(tmp_path / "p.mp4", pan((3, -2), 4), x264="bframes=0:ref=1")
-    frames = list(decoded_rgb(path, with_vectors=True))
-    residual = read_compressed(path, [2], residual_size=WHOLE).residual[0]
-    before, now = frames[1][1].int(), frames[2][1].int()
-    checked = 0
-    for vector in frames[2][0].side_data.get("MOTION_VECTORS"):
-        rows, columns = np.arange(vector.h) - vector.h // 2, np.arange(vector.w) - vector.w // 2
-        from_y = np.floor(vector.motion_y / vector.motion_scale + 0.5) + vector.dst_y + rows
-        from_x = np.floor(vector.motion_x / vector.motion_scale + 0.5) + vector.dst_x + columns
-        origin = np.ix_(range(3), from_y.clip(0, HEIGHT - 1).astype(int), from_x.clip(0, WIDTH - 1).astype(int))
-        block = np.ix_(range(3), vector.dst_y + rows, vector.dst_x + columns)
-        assert torch.equal(now[block] - before[origin], residual[block].int())
-        checked += vector.w * vector.h
-    assert checked > HEIGHT * WIDTH / 2
-
-
-def test_prediction_from_both_sides_is_the_mean_rounded_up_and_edges_are_drawn_out():
-    rng = np.random.default_rng(0)
-    high, wide, reach = 4, 6, 60
-    pictures = rng.integers(0, 256, (2, 8 * high, 8 * wide, 4), dtype=np.uint8)
-    motion = rng.integers(-reach, reach, (2, high, wide, 2)).astype(np.float32)
-    present = rng.random((2, high, wide)) < 0.6
-    assert {tuple(pair) for pair in present.reshape(2, -1).T.tolist()} == set(product([True, False], repeat=2))
-    bordered = [np.pad(p.view(np.uint32)[..., 0], vectors.BLOCK, mode="edge") for p in pictures]
-    packed = residual._predict(bordered, vectors.Vectors(motion, present))
-    predicted = packed.view(np.uint8).reshape(8 * high, 8 * wide, 4)
-    for y, x in product(range(8 * high), range(8 * wide)):
-        sides = [side for side in (0, 1) if present[side, y // 8, x // 8]]
-        origins = []
-        for side in sides:
-            right, down = motion[side, y // 8, x // 8].astype(int)
-            at = np.clip(y + down, 0, 8 * high - 1), np.clip(x + right, 0, 8 * wide - 1)
-            origins.append(pictures[side][at].astype(int))
-        expected = (sum(origins) + len(sides) // 2) // len(sides) if sides else pictures[0, y, x]
-        assert (predicted[y, x] == expected).all()
 
 
 def test_last_intra_is_the_i_frame_at_or_before(video):
@@ -246,19 +129,11 @@ def test_watcher_that_missed_a_wanted_frame_says_so(video):
         watcher.signals()
 
 
-# Display matrices as cameras write them, in 16.16 fixed point (the last column in 2.30).
-TURN = {
-    90: [0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30],
-    180: [-(1 << 16), 0, 0, 0, -(1 << 16), 0, 0, 0, 1 << 30],
-    270: [0, -(1 << 16), 0, 1 << 16, 0, 0, 0, 0, 1 << 30],
-}
-
-
 @pytest.mark.parametrize(("rotation", "velocity"), [(90, (1, 3)), (180, (-3, 1)), (270, (-1, -3))])
-def test_signals_of_a_turned_video_are_upright(tmp_path, rotation, velocity):
+def test_signals_of_a_turned_video_are_upright(tmp_path, write_frames, pan, rotation, velocity):
     # Stored as moving right by 3 and up by 1; turned clockwise by 90 degrees, right is down and up is right.
-    turned = write(tmp_path / "turned.mp4", pan((3, -1), 8), rotation=TURN[rotation])
-    straight = write(tmp_path / "straight.mp4", pan((3, -1), 8))
+    turned = write_frames(tmp_path / "turned.mp4", pan((3, -1), 8), rotation=rotation, **SETTINGS)
+    straight = write_frames(tmp_path / "straight.mp4", pan((3, -1), 8), **SETTINGS)
     upright = WHOLE if rotation == 180 else FrameSize((WIDTH, HEIGHT), (WIDTH, HEIGHT))
     signals = read_compressed(turned, [4], residual_size=upright, intra_size=upright)
     stored = read_compressed(straight, [4], residual_size=WHOLE, intra_size=WHOLE)
@@ -294,8 +169,8 @@ def test_codec_without_vectors_is_named(shared, name, codec):
         read_compressed(shared / "data" / "odd_videos" / name, [0])
 
 
-def test_codec_without_motion_is_named(tmp_path):
-    path = write(tmp_path / "pictures.avi", pan((1, 0), 3), codec="mjpeg", pix_fmt="yuvj420p")
+def test_codec_without_motion_is_named(tmp_path, write_frames, pan):
+    path = write_frames(tmp_path / "pictures.avi", pan((1, 0), 3), codec="mjpeg", pix_fmt="yuvj420p")
     with pytest.raises(VideoError, match=r"codec 'mjpeg' exports no motion vectors: re-encode as H\.264"):
         read_compressed(path, [0])
 
