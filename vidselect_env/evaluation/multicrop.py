@@ -17,14 +17,14 @@ from vidselect_env.evaluation.evaluate import Result, result_of
 
 def frame_selection(scores: Tensor, num_kept: int) -> Tensor:
     """The m frames of largest mean score over crops, in all crops: (B, X, T) -> (B, X, T) bool."""
-    best = scores.mean(1).topk(num_kept, dim=-1).indices
+    best = scores.mean(1).topk(min(num_kept, scores.shape[-1]), dim=-1).indices
     kept = torch.zeros_like(scores[:, 0], dtype=torch.bool).scatter_(-1, best, True)
     return kept[:, None].expand_as(scores)
 
 
 def region_selection(scores: Tensor, num_kept: int) -> Tensor:
     """In each crop its own m frames of largest score: (B, X, T) -> (B, X, T) bool."""
-    best = scores.topk(num_kept, dim=-1).indices
+    best = scores.topk(min(num_kept, scores.shape[-1]), dim=-1).indices
     return torch.zeros_like(scores, dtype=torch.bool).scatter_(-1, best, True)
 
 
@@ -40,24 +40,28 @@ def fuse_crops(probabilities: Tensor, selection: Tensor) -> Tensor:
 def evaluate_crops(agent: Any, crops: Sequence[FrameSelectProblem], *, scheme: str, name: str) -> Result:
     """Let `agent` score the frames of each crop by themselves, and select by `frame` or `region`.
 
+    What stands for the missing frames of shorter videos is neither selected nor paid for.
+
     Args:
         agent: has `frame_scores(problem, contexts) -> (B, T)`.
         crops: the same problem on each crop.
     """
     contexts = torch.arange(crops[0].num_contexts, device=crops[0].source.device)
+    valid = crops[0].valid(contexts)
     # Scores are compared across crops as probabilities, which the paper averages.
     scores = torch.stack([agent.frame_scores(crop, contexts).sigmoid() for crop in crops], dim=1)
+    scores = scores.masked_fill(~valid[:, None], -torch.inf)
     probabilities = torch.stack([crop.probabilities(contexts) for crop in crops], dim=1)
-    fused = fuse_crops(probabilities, SCHEMES[scheme](scores, crops[0].num_kept))
-    costs = [
-        crop.source.clip_gmacs(contexts, crop.candidates(contexts)).double().sum(1).mean().item() for crop in crops
-    ]
+    fused = fuse_crops(probabilities, SCHEMES[scheme](scores, crops[0].num_kept) & valid[:, None])
+    gmacs = [crop.source.clip_gmacs(contexts, crop.candidates(contexts)).double() * valid for crop in crops]
+    costs = [own.sum(1).mean().item() for own in gmacs]
+    num_frames = valid.sum(1).double().mean().item()
     return result_of(
         name,
         fused,
         crops[0].source,
-        clips_per_video=len(crops) * crops[0].num_frames,
+        clips_per_video=len(crops) * num_frames,
         classifier_gmacs=sum(costs),
         dense_gmacs=costs[0],
-        scorer_gmacs=len(crops) * agent.scorer_gmacs(crops[0]),
+        scorer_gmacs=len(crops) * agent.scorer_gmacs(crops[0]) * num_frames / crops[0].num_frames,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -94,3 +96,27 @@ def test_one_crop_is_the_ordinary_evaluation(ten_crop_bank):
 
     by_crops = evaluate_crops(All(), [problem], scheme="frame", name="x")
     assert str(by_crops) == str(evaluate(All(), problem, name="x"))
+
+
+def test_frames_that_are_not_there_are_neither_kept_nor_paid_for(make_bank):
+    whole = make_bank(num_videos=1, num_clips=9)
+    bank = dataclasses.replace(
+        whole,
+        video_paths=("a", "b", "c"),
+        num_video_frames=torch.tensor([2, 4, 3]),
+        targets=whole.targets.expand(3, -1),
+        offsets=torch.tensor([0, 2, 6, 9]),
+    )
+    problem = FrameSelectProblem(BankSource(bank), num_frames=None, num_kept=3)
+
+    class Latest(ScoresFrames):
+        def select(self, problem, contexts):
+            return torch.tensor([[1, 1, 0, 0], [0, 1, 1, 1], [1, 1, 1, 0]]).bool()
+
+        def scorer_gmacs(self, problem):
+            return 1.0 * problem.num_frames
+
+    ordinary = evaluate(Latest(), problem, name="x")
+    assert ordinary.scorer_gmacs == pytest.approx(3)  # nine frames of three videos
+    for scheme in ("frame", "region"):
+        assert str(evaluate_crops(Latest(), [problem], scheme=scheme, name="x")) == str(ordinary)
