@@ -22,14 +22,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from vidselect_agents import REFERENCES, agent_class, make_agent, signals_wanted, tuned_settings
+from vidselect_agents import REFERENCES, agent_class, agent_file, make_agent, signals_wanted, tuned_settings
 from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.recorder import RolloutRecorder
 from vidselect_env.evaluation.evaluate import Result, evaluate
 from vidselect_env.evaluation.metrics import mean_and_interval
 from vidselect_env.evaluation.table import Column, grouped, markdown_table, print_table
 from vidselect_env.experiment import Experiment, ExperimentConfig, make_experiment, steps_of
-from vidselect_env.run import AGENT, read_config, run_logger, write_config
+from vidselect_env.run import claim_results, run_logger
+
+FREE = ("agents", "seeds", "out", "device", "num_workers", "clips_per_batch")  # may differ among a folder's results
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +74,10 @@ TRAINING_COLUMNS = (
 
 def main() -> None:
     config = tyro.cli(BenchmarkConfig, description=__doc__)
-    config.out.mkdir(parents=True, exist_ok=True)
-    claim(config)
+    try:
+        claim_results(config.out, free=FREE, benchmark=config)
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
     failures: dict[str, str] = {}
     signals: set[str] = set()  # what all agents look at, so that one bank serves them
     for agent in config.agents:
@@ -102,26 +106,9 @@ def signals_of_agent(agent: str) -> set[str]:
     return set(signals_wanted(name, dataclasses.replace(settings, **known)))
 
 
-def claim(config: BenchmarkConfig) -> None:
-    """Write the configuration into an empty folder of results, or check that its is the same problem.
-
-    Raises:
-        SystemExit: the folder holds results of something else; the message says what differs.
-    """
-    free = {"agents", "seeds", "out", "device", "num_workers", "clips_per_batch"}
-    wanted = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-    if (config.out / "config.json").exists():
-        found = read_config(config.out)["benchmark"]
-        differing = [key for key in wanted if key not in free and wanted[key] != found.get(key)]
-        if differing:
-            changes = ", ".join(f"{key} {found.get(key)!r}, not {wanted[key]!r}" for key in differing)
-            raise SystemExit(f"{str(config.out)!r} holds results with {changes}: choose another --out")
-    write_config(config.out, benchmark=config)
-
-
 def one(config: BenchmarkConfig, experiment: Experiment, agent: str, seed: int) -> None:
     """Train and evaluate one agent with one seed, unless its result is there already."""
-    folder = config.out / f"{agent.replace(':', '.')}-{seed}"
+    folder = result_folder(config, agent, seed)
     if (folder / "result.json").exists():
         return
     folder.mkdir(exist_ok=True)
@@ -140,7 +127,7 @@ def one(config: BenchmarkConfig, experiment: Experiment, agent: str, seed: int) 
         timing = {"train_seconds": train_seconds, "steps_per_second": env.recorder.num_steps / train_seconds}
         env.recorder.dump()
         if hasattr(learner, "save"):
-            learner.save(folder / getattr(cls, "file_name", AGENT))
+            learner.save(folder / agent_file(cls))
     logger.close()
     result = evaluate(learner, experiment.test_problem(cls, environment=environment), name=agent)
     (folder / "result.part").write_text(json.dumps(vars(result) | timing))
@@ -158,7 +145,15 @@ def parse_agent(text: str) -> tuple[str, dict[str, Any]]:
     }
 
 
+def result_folder(config: BenchmarkConfig, agent: str, seed: int) -> Path:
+    """Where the result of one agent with one seed is."""
+    return config.out / f"{agent.replace(':', '.').replace('/', '_')}-{seed}"
+
+
 def _value(text: str) -> Any:
+    """A number, true, false or none in any spelling, or the text itself."""
+    if text.lower() in ("true", "false", "none", "null"):
+        return {"true": True, "false": False}.get(text.lower())
     try:
         return json.loads(text)
     except ValueError:
@@ -168,9 +163,7 @@ def _value(text: str) -> Any:
 def report(config: BenchmarkConfig, failures: dict[str, str]) -> None:
     """Table, CSV and figure of all results in the folder that this command asks for."""
     files = [
-        config.out / f"{agent.replace(':', '.')}-{seed}" / "result.json"
-        for agent in config.agents
-        for seed in range(config.seeds)
+        result_folder(config, agent, seed) / "result.json" for agent in config.agents for seed in range(config.seeds)
     ]
     results = [TimedResult(**json.loads(file.read_text())) for file in files if file.exists()]
     lines = [markdown_table(results, extra=TRAINING_COLUMNS)]

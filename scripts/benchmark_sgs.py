@@ -26,15 +26,14 @@ from vidselect_env.classifier_training import FitConfig, fit
 from vidselect_env.clip_loader import ClipLoader
 from vidselect_env.datasets import VideoDataset, load_dataset
 from vidselect_env.evaluation.table import Column, cells
-from vidselect_env.run import run_logger
+from vidselect_env.run import claim_results, run_logger
 
 # Variant -> where sampling stands, and its kernel.
 VARIANTS: dict[str, dict[str, Any] | None] = {
     "none": None,
     "after layer2": {"after": "layer2"},
     "after layer2, kronecker": {"after": "layer2", "kernel": "kronecker"},
-    "after layer3": {"after": "layer3"},
-    "after layer3, kronecker": {"after": "layer3", "kernel": "kronecker"},
+    "after layer2, kronecker, 6 bins": {"after": "layer2", "kernel": "kronecker", "num_bins": 6},
     "after layer1": {"after": "layer1"},
 }
 SPEEDS = ("still", "slow", "fast")
@@ -64,15 +63,19 @@ class SGSConfig:
 
     seeds: tuple[int, ...] = (0, 1, 2)
     variants: tuple[str, ...] = tuple(VARIANTS)
-    num_videos: int = 6000
-    epochs: int = 10
-    more_epochs: int = 12
+    num_videos: int = 24000
+    epochs: int = 4
+    more_epochs: int = 8
     num_frames: int = 16
     out: Path = Path("runs/sgs")
 
 
 def main() -> None:
     config = tyro.cli(SGSConfig, description=__doc__)
+    try:
+        claim_results(config.out, free=("seeds", "variants", "out"), sgs=config)
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
     sets = [
         load_dataset("synthetic-speeds", split=split, num_videos=number)
         for split, number in (("train", config.num_videos), ("test", min(config.num_videos, 1600)))
@@ -87,7 +90,7 @@ def main() -> None:
 
 def one(config: SGSConfig, sets: list[VideoDataset], variant: str, seed: int) -> None:
     """Train and measure one variant with one seed, unless its result is there already."""
-    folder = config.out / f"{variant.replace(', ', '-').replace(' ', '-')}-{seed}"
+    folder = result_folder(config, variant, seed)
     if (folder / "result.json").exists():
         return
     first = train(config, sets, config.out / f"first-{seed}", seed, epochs=config.epochs, learning_rate=0.05)
@@ -103,6 +106,11 @@ def one(config: SGSConfig, sets: list[VideoDataset], variant: str, seed: int) ->
     )
     result = measure(make(config, sets[0], weights=classifier, sgs=VARIANTS[variant]), sets[1])
     (folder / "result.json").write_text(json.dumps(result))
+
+
+def result_folder(config: SGSConfig, variant: str, seed: int) -> Path:
+    """Where the weights and the result of one variant with one seed are."""
+    return config.out / f"{variant.replace(', ', '-').replace(' ', '-')}-{seed}"
 
 
 def make(config: SGSConfig, dataset: VideoDataset, **options: Any) -> ClipClassifier:
@@ -178,8 +186,8 @@ def markdown(config: SGSConfig) -> str:
     columns = [Column(name, partial(_value, name=name), digits) for name, digits in DIGITS.items()]
     lines = ["| sampling | seeds | " + " | ".join(DIGITS) + " |", "|---|" + "---:|" * (len(DIGITS) + 1)]
     for variant in config.variants:
-        name = variant.replace(", ", "-").replace(" ", "-")
-        results = [json.loads(file.read_text()) for file in sorted(config.out.glob(f"{name}-?/result.json"))]
+        files = [result_folder(config, variant, seed) / "result.json" for seed in config.seeds]
+        results = [json.loads(file.read_text()) for file in files]
         lines.append(f"| {variant} | {len(results)} | " + " | ".join(cells(results, columns)) + " |")
     settings = {
         name: value for name, value in dataclasses.asdict(config).items() if name not in ("out", "seeds", "variants")

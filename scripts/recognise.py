@@ -14,14 +14,14 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from vidselect_agents import agent_class, restored_settings, signals_wanted
+from vidselect_agents import load_agent, loadable_class, restored_settings, signals_wanted
 from vidselect_classifiers import ClipClassifier
 from vidselect_env.bank import BankSpec
 from vidselect_env.bank.head import load_head
 from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.problem import SelectionProblem
 from vidselect_env.envs.sources import BankSource
-from vidselect_env.evaluation.evaluate import selection_of
+from vidselect_env.evaluation.evaluate import looks_at, selection_of
 from vidselect_env.experiment import (
     ExperimentConfig,
     make_problem,
@@ -59,7 +59,7 @@ def main() -> None:
     known = ExperimentConfig.__dataclass_fields__
     experiment_config = ExperimentConfig(**{name: value for name, value in saved.items() if name in known})
     classifier = with_saved_head(experiment_config.make_classifier(), config.run, class_names)
-    cls = agent_class(saved["agent"])
+    cls = loadable_class(saved["agent"])
 
     def problem_on(source: BankSource) -> SelectionProblem:
         return make_problem(experiment_config, source, cls, experiment_config.sections)
@@ -69,15 +69,15 @@ def main() -> None:
     spec = looks_spec(experiment_config, classifier, ("skim", *signals), class_names)
     # The agent asks its environment for shapes alone: one video of nothing has them.
     env = SelectVectorEnv(problem_on(BankSource(one_video_bank(spec, experiment_config.candidates or 30))), num_envs=1)
-    agent = cls.load(config.run / cls.file_name, env)
-    looks_at = getattr(agent, "looks_at", (env.problem.observation,))
-    if not looks_at:
+    agent = load_agent(cls, config.run, env, device=experiment_config.torch_device)
+    looked_at = looks_at(agent, env.problem)
+    if not looked_at:
         raise SystemExit(f"the agent of {config.run} looks at nothing: there is nothing to choose by")
-    if not set(looks_at) <= set(spec.fields):
-        raise SystemExit(f"the agent of {config.run} looks at {', '.join(looks_at)}: it needs the classifier first")
+    if not set(looked_at) <= set(spec.fields):
+        raise SystemExit(f"the agent of {config.run} looks at {', '.join(looked_at)}: it needs the classifier first")
     options: dict[str, Any] = {
         "classifier": classifier.to(experiment_config.torch_device),
-        "spec": looks_spec(experiment_config, classifier, looks_at, class_names),
+        "spec": looks_spec(experiment_config, classifier, looked_at, class_names),
         "make_problem": problem_on,
         "select": lambda problem, contexts: selection_of(agent, problem, contexts),
     }
@@ -130,7 +130,7 @@ def show(video: Path, found: Recognition, class_names: tuple[str, ...], *, top: 
         table.add_row(class_names[label], f"{value:.3f}")
     console.print(table)
     times = ", ".join(f"{start:.1f} s" for start in found.start_s.tolist())
-    console.print(f"{len(found.chosen)} of {found.num_candidates} clips classified, at {times}")
+    console.print(f"{len(found.classified)} of {found.num_candidates} clips classified, at {times}")
     spent = ", ".join(f"{name} {value:.0f}" for name, value in found.milliseconds.items())
     console.print(f"milliseconds: {spent}; {sum(found.milliseconds.values()):.0f} in all\n")
 

@@ -22,6 +22,9 @@ from rich.console import Console
 from vidselect_agents import (
     REFERENCES,
     agent_class,
+    agent_file,
+    load_agent,
+    loadable_class,
     make_agent,
     restored_settings,
     signals_wanted,
@@ -42,7 +45,7 @@ from vidselect_env.evaluation.pictures import plot_bins, plot_motion, plot_place
 from vidselect_env.evaluation.report import sweep_budgets, write_report
 from vidselect_env.evaluation.table import print_table, write_csv
 from vidselect_env.experiment import Experiment, ExperimentConfig, make_experiment, steps_of
-from vidselect_env.run import AGENT, HEAD, new_run_folder, read_config, run_logger, write_config
+from vidselect_env.run import HEAD, new_run_folder, read_config, run_logger, write_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +136,7 @@ def train(config: TrainConfig, settings: Any) -> Path:
     env.recorder.dump()
     train_seconds = time.perf_counter() - started_s
     if hasattr(agent, "save"):
-        agent.save(folder / getattr(agent, "file_name", AGENT))
+        agent.save(folder / agent_file(agent))
     if experiment.head is not None:
         save_head(experiment.head, folder / HEAD)
     report(folder, agent, env, experiment, facts={"training": f"{train_seconds:.0f} s", "seed": config.seed})
@@ -156,9 +159,7 @@ def evaluate_run(config: EvalConfig) -> Path:
     }
     saved |= {name: value for name, value in changes.items() if value is not None}
     experiment_config = TrainConfig(**saved)
-    cls = agent_class(experiment_config.agent)
-    if not hasattr(cls, "load"):
-        raise SystemExit(f"agent {experiment_config.agent!r} has no load(path, env): it cannot be evaluated later")
+    cls = loadable_class(experiment_config.agent)
     head = load_head(config.eval / HEAD) if (config.eval / HEAD).exists() else None
     if (config.classifier or config.weights) is not None or _class_names(experiment_config) != class_names:
         head = None  # it was fitted on another classifier's features, or for other classes
@@ -166,7 +167,7 @@ def evaluate_run(config: EvalConfig) -> Path:
     signals = signals_wanted(experiment_config.agent, settings)
     experiment = make_experiment(experiment_config, signals=signals, head=head)
     env = SelectVectorEnv(experiment.train_problem(cls), num_envs=experiment_config.num_envs)
-    agent = cls.load(config.eval / getattr(cls, "file_name", AGENT), env, device=experiment_config.torch_device)
+    agent = load_agent(cls, config.eval, env, device=experiment_config.torch_device)
     folder = new_run_folder(config.runs, f"eval-{config.eval.name}")
     write_config(folder, experiment=experiment_config, evaluated=str(config.eval))
     report(folder, agent, env, experiment, facts={"evaluated": config.eval})
@@ -227,7 +228,9 @@ def draw_pictures(folder: Path, agents: dict[str, Any], test: SelectionProblem, 
         plot_ranked(agent, test, folder / "ranked.png")
         pictures["The highest- and lowest-ranked clips of a few videos"] = "ranked.png"
     if isinstance(agent, MGSampler):
-        plot_motion(agent, test, folder / "motion.png", mu=agent.config.mu, kind=agent.config.difference)
+        plot_motion(
+            agent, test, folder / "motion.png", mu=agent.config.mu, kind=agent.config.difference, filters=agent.filters
+        )
         pictures["The motion of one video, and the clips chosen in it"] = "motion.png"
     return pictures
 

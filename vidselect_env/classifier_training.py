@@ -104,6 +104,8 @@ def fit(
     accuracy = float("nan")
     for epoch in range(first, config.epochs):
         loss = _epoch(classifier, loaders[0], optimizer, schedule, config=config, label=f"epoch {epoch + 1}")
+        state = [optimizer.state_dict(), schedule.state_dict(), generator.get_state()]
+        _save(folder, {"epoch": epoch + 1, "classifier": classifier.state_dict(), "state": state})
         tested = evaluate_clips(classifier, loaders[1])
         accuracy = tested["clip_top1"]
         for name, value in {"train/loss": loss, "time/epoch": epoch + 1}.items():
@@ -111,8 +113,6 @@ def fit(
         for name, value in tested.items():
             logger.record(f"eval/{name}", value)
         logger.dump(epoch + 1)
-        state = [optimizer.state_dict(), schedule.state_dict(), generator.get_state()]
-        _save(folder, {"epoch": epoch + 1, "classifier": classifier.state_dict(), "state": state})
     if first == config.epochs:
         accuracy = evaluate_clips(classifier, loaders[1])["clip_top1"]
     save_weights(classifier, folder / "weights.safetensors")

@@ -66,7 +66,8 @@ class ClipLoader:
         order = torch.randperm(count, generator=self.generator) if self.training else torch.arange(count)
         places = torch.rand(count, generator=self.generator) if self.training else torch.full((count,), 0.5)
         jobs = [(int(video), float(places[video])) for video in order if int(video) not in self._unreadable]
-        clips, videos = [], []
+        clips: list[Tensor] = []
+        videos: list[int] = []
         ahead = 2 * self.batch_size
         for (video, _), future in zip(
             jobs, ordered_ahead(self._clip, jobs, num_workers=self.num_workers, ahead=ahead), strict=True
@@ -80,6 +81,8 @@ class ClipLoader:
             if len(clips) == self.batch_size:
                 yield torch.stack(clips), label_shares(self.targets[videos])
                 clips, videos = [], []
+        if len(self._unreadable) == count:
+            raise ValueError(f"dataset {self.dataset.name!r}, split {self.dataset.split!r}: no video can be read")
         if clips:
             yield torch.stack(clips), label_shares(self.targets[videos])
 

@@ -1,10 +1,11 @@
 """Recognising one video: look at it cheaply, choose, and decode and classify only what was chosen.
 
-Shapes: L candidates of the grid, K that are offered, M chosen clips, C classes.
+Shapes: L candidates of the grid, B contexts of the video with K candidates each, M classified clips, C classes.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from vidselect_env.bank.decode import read_with_fields
 from vidselect_env.envs.problem import SelectionProblem
 from vidselect_env.envs.sources import BankSource
 from vidselect_env.video.decode import FrameSize, read_clips
+from vidselect_env.video.errors import VideoError
 from vidselect_env.video.index import index_video
 
 
@@ -25,14 +27,14 @@ from vidselect_env.video.index import index_video
 class Recognition:
     """What was found in a video, and what that took.
 
-    probabilities: (C,) the mean over the chosen clips (DSN, Eq. 4).
-    chosen: (M,) positions on the grid; start_s: (M,) seconds into the video.
+    probabilities: (C,) the mean over the chosen clips (DSN, Eq. 4), weighted as in training and evaluation.
+    classified: (M,) positions on the grid; start_s: (M,) seconds into the video.
     num_candidates: clips of the grid that were looked at.
     milliseconds: of `index`, `look`, `score`, `decode` and `classify`.
     """
 
     probabilities: Tensor
-    chosen: Tensor
+    classified: Tensor
     start_s: Tensor
     num_candidates: int
     milliseconds: dict[str, float] = field(default_factory=dict)
@@ -56,36 +58,53 @@ def recognise(
         select: from a problem and contexts (B,) to the chosen candidates (B, K) bool.
 
     Raises:
-        VideoError: the file cannot be read, or has not the signals that the selector looks at.
+        VideoError: the file cannot be read, is too short for the problem, has not the signals that the selector
+            looks at, or the selector chooses nothing in it.
     """
     clock = _Clock()
     index = index_video(path)
     clock.lap("index")
     frames = spec.grid.frame_indices(index.info.num_frames)
-    context = torch.zeros(1, dtype=torch.int64)
-    offered = make_problem(BankSource(one_video_bank(spec, len(frames)))).candidates(context)[0].unique()
+    try:
+        blind = make_problem(BankSource(one_video_bank(spec, len(frames), path=path)))
+    except ValueError as error:
+        raise VideoError(path, f"the problem does not fit it: {error}") from error
+    contexts = torch.arange(blind.num_contexts)
+    candidates = blind.candidates(contexts)
+    offered = candidates.unique()
     _, fields = read_with_fields(path, frames[offered], spec=spec, sizes=[], index=index)
     clock.lap("look")
-    problem = make_problem(BankSource(one_video_bank(spec, len(frames), offered=offered, fields=fields)))
-    chosen = problem.candidates(context)[select(problem, context).cpu()].unique()
+    problem = make_problem(BankSource(one_video_bank(spec, len(frames), path=path, offered=offered, fields=fields)))
+    weights = problem.fusion_weights(select(problem, contexts).cpu())
+    classified, which = candidates[weights > 0].unique(return_inverse=True)
+    if not len(classified):
+        raise VideoError(path, "the selector chooses no clip of it")
     clock.lap("score")
     geometry = classifier.geometry
-    [clips] = read_clips(path, frames[chosen], sizes=[FrameSize(geometry.resize, geometry.crop)], index=index)
+    [clips] = read_clips(path, frames[classified], sizes=[FrameSize(geometry.resize, geometry.crop)], index=index)
     clock.lap("decode")
     device = next(classifier.parameters()).device
     with torch.inference_mode():
-        probabilities = classifier(clips.to(device)).logits.float().softmax(-1).mean(0).cpu()
+        each = classifier(clips.to(device)).logits.float().softmax(-1).cpu()
+    shares = weights[weights > 0]
+    probabilities = (shares[:, None] * each[which]).sum(0) / shares.sum()
     clock.lap("classify")
-    start_s = spec.grid.starts(index.info.num_frames)[chosen] / index.info.fps
-    return Recognition(probabilities, chosen, start_s, len(offered), clock.laps)
+    shown_s = torch.from_numpy(index.pts - index.pts[0]) * float(index.time_base)
+    return Recognition(probabilities, classified, shown_s[frames[classified, 0]], len(offered), clock.laps)
 
 
 def one_video_bank(
-    spec: BankSpec, num_candidates: int, *, offered: Tensor | None = None, fields: Mapping[str, Tensor] | None = None
+    spec: BankSpec,
+    num_candidates: int,
+    *,
+    path: str = "",
+    offered: Tensor | None = None,
+    fields: Mapping[str, Tensor] | None = None,
 ) -> ClipBank:
     """A bank of one video that no classifier has seen: its logits say nothing.
 
     Args:
+        path: of its file.
         offered: (K,) the candidates that `fields`, each (K, ...), are of; of the others they are zero.
     """
     decoded = {}
@@ -96,9 +115,9 @@ def one_video_bank(
         if fields is not None:
             whole[offered] = fields[name]
         decoded[name] = whole[None]
-    return ClipBank.from_tensors(
-        torch.zeros(1, num_candidates, len(spec.class_names)), [0], skim=decoded.pop("skim", None), signals=decoded
-    )
+    nothing = torch.zeros(1, num_candidates, len(spec.class_names))
+    bank = ClipBank.from_tensors(nothing, [0], skim=decoded.pop("skim", None), signals=decoded)
+    return dataclasses.replace(bank, video_paths=(path,))
 
 
 class _Clock:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import platform
 import subprocess
+from collections.abc import Collection
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
 
-CONFIG, AGENT, HEAD = "config.json", "agent.safetensors", "head.safetensors"
+CONFIG, HEAD = "config.json", "head.safetensors"
 _PACKAGES = ("vidselect-env", "torch", "torchvision", "gymnasium", "stable-baselines3", "av", "numpy")
 
 
@@ -39,6 +40,27 @@ def write_config(folder: Path, **sections: Any) -> None:
     data["versions"] = {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
     data["commit"] = _commit()
     (folder / CONFIG).write_text(json.dumps(data, indent=2, default=str) + "\n")
+
+
+def claim_results(folder: Path, *, free: Collection[str], **section: Any) -> None:
+    """Write a dataclass, under its name, into an empty folder of results, or check that theirs is the same.
+
+    Args:
+        free: fields that may differ.
+
+    Raises:
+        ValueError: the folder holds results of other settings; the message says which differ.
+    """
+    [(name, config)] = section.items()
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    if (folder / CONFIG).exists():
+        found = read_config(folder).get(name, {})
+        differing = [key for key in wanted if key not in free and wanted[key] != found.get(key)]
+        if differing:
+            changes = ", ".join(f"{key} {found.get(key)!r}, not {wanted[key]!r}" for key in differing)
+            raise ValueError(f"{str(folder)!r} holds results with {changes}: choose another --out")
+    write_config(folder, **section)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

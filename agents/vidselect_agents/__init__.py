@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.resources import files
+from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +20,9 @@ __all__ = [
     "REFERENCES",
     "Agent",
     "agent_class",
+    "agent_file",
+    "load_agent",
+    "loadable_class",
     "make_agent",
     "register_agent",
     "restored_settings",
@@ -104,6 +109,29 @@ def restored_settings(name: str, saved: dict[str, Any]) -> Any:
     cls = agent_class(name)
     restored = cls.restored(saved) if hasattr(cls, "restored") else saved
     return getattr(cls, "config_class", NoSettings)(**restored)
+
+
+def agent_file(agent: Any) -> str:
+    """The name of the file in a run's folder that an agent, or its class, is saved in."""
+    return getattr(agent, "file_name", Agent.file_name)
+
+
+def loadable_class(name: str) -> Any:
+    """The agent called `name`, as `agent_class`.
+
+    Raises:
+        ValueError: no such agent, or one that cannot be loaded.
+    """
+    cls = agent_class(name)
+    if not hasattr(cls, "load"):
+        raise ValueError(f"agent {name!r} has no load(path, env): it cannot be used later")
+    return cls
+
+
+def load_agent(cls: Any, folder: Path, env: SelectVectorEnv, *, device: str | torch.device = "cpu") -> Any:
+    """The agent that was saved in a run's folder, for an environment; `device` where its `load` takes one."""
+    options = {"device": device} if "device" in signature(cls.load).parameters else {}
+    return cls.load(folder / agent_file(cls), env, **options)
 
 
 def make_agent(

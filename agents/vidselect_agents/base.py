@@ -83,14 +83,21 @@ class Agent(ABC):
         return 0.0
 
     @property
-    def observes(self) -> bool:
-        """Whether it looks at observations; a reference that does not is not charged for making them."""
-        return True
-
-    @property
     def looks_at(self) -> tuple[str, ...]:
-        """The fields of a bank that it needs of a new video in order to choose."""
-        return (self.env.problem.observation,) if self.observes else ()
+        """The fields of a bank that it needs of a video in order to choose; it is charged for making them."""
+        return (self.env.problem.observation,)
+
+    def unknown_contexts(self, count: int) -> Tensor:
+        """Some contexts (count,) in place of those that an observation is of, where all are alike.
+
+        Raises:
+            ValueError: they are not.
+        """
+        problem = self.env.problem
+        everything = torch.arange(problem.num_contexts, device=problem.source.device)
+        if not problem.valid(everything).all():
+            raise ValueError(f"{self.name!r} must know the video where videos have different lengths: use select()")
+        return everything.new_zeros(count)
 
     def modules(self) -> nn.ModuleDict:
         """The networks that `save` writes."""

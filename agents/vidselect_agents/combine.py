@@ -31,11 +31,11 @@ def convex_list(visual: Tensor, audio: Tensor, *, alpha: float) -> Tensor:
     return _kept_out(-(alpha * ranks(visual) + (1 - alpha) * ranks(audio)), visual)
 
 
-def union_list(visual: Tensor, audio: Tensor, *, num_visual: int) -> Tensor:
+def union_list(visual: Tensor, audio: Tensor, *, num_visual: int | Tensor) -> Tensor:
     """AV-union-list: the K' best of the visual list, then the best of the audio list that are not among them.
 
     Args:
-        num_visual: K'.
+        num_visual: K', one for all or (B, 1).
     """
     by_sight = ranks(visual)
     num_candidates = visual.shape[-1]

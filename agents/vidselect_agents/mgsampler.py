@@ -6,6 +6,7 @@ Shapes: B contexts, K candidates a context, S frames of a skim.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ class MGSamplerConfig:
     Args:
         strategy: motion_guided, or the paper's others: segment (TSN), fixed_stride, magnitude.
         difference: between frames: image (Eq. 1) or feature (Eqs. 2 and 3).
-        filters: a file of eight 7 x 7 filters in place of the fixed ones.
+        filters: with difference feature, a file of eight 7 x 7 filters in place of the fixed ones.
         mu: exponent of the salience (Eq. 6); 0 is segment-based sampling.
         stride: of fixed_stride, in candidates.
     """
@@ -49,6 +50,8 @@ class MGSamplerConfig:
         for name, known in (("strategy", STRATEGIES), ("difference", DIFFERENCES)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} ({getattr(self, name)!r}) must be one of {', '.join(known)}")
+        if self.filters is not None and self.difference != "feature":
+            raise ValueError(f"filters ({self.filters!r}) must be of difference 'feature', not {self.difference!r}")
 
 
 class MGSampler(Agent):
@@ -66,6 +69,15 @@ class MGSampler(Agent):
     observation = "skim"
     config_class = MGSamplerConfig
     config: MGSamplerConfig
+
+    @property
+    def looks_at(self) -> tuple[str, ...]:
+        return ("skim",)
+
+    @cached_property
+    def filters(self) -> Tensor | None:
+        """Those of the configuration's file, None for the fixed ones."""
+        return None if self.config.filters is None else load_filters(self.config.filters)
 
     def learn(self, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False) -> Agent:
         """Nothing to learn."""
@@ -89,10 +101,12 @@ class MGSampler(Agent):
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[Any, Any]:
         problem = self.env.problem
+        if problem.observation != "skim":
+            raise ValueError(f"'mgsampler' looks at skims, not at observations of {problem.observation}: use select()")
         skims = torch.as_tensor(observation)
         is_single = skims.ndim == len(self.env.single_observation_space.shape or ())
         curves = self.curves(skims[None] if is_single else skims).cpu()
-        num_chosen = int(problem.uniform(torch.zeros(1, dtype=torch.int64, device=problem.source.device)).sum())
+        num_chosen = int(problem.uniform(self.unknown_contexts(1)).sum())
         actions = problem.choose(torch.stack([self._of_curve(curve, num_chosen) for curve in curves]))
         actions = actions[0] if is_single else actions
         return (actions.numpy() if isinstance(observation, np.ndarray) else actions), state
@@ -120,7 +134,7 @@ class MGSampler(Agent):
             return image_differences(frames)
         if self.config.filters is None:  # the fixed filters see nothing but luma: a third of the work
             return feature_differences(rgb_to_grayscale(frames))
-        return feature_differences(frames, load_filters(self.config.filters))
+        return feature_differences(frames, self.filters)
 
     def _of_curve(self, curve: Tensor, num_chosen: int) -> Tensor:
         """Scores (K,) of the candidates of one video."""

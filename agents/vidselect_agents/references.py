@@ -29,8 +29,8 @@ class Reference(Agent):
     config_class = ReferenceConfig
 
     @property
-    def observes(self) -> bool:
-        return False
+    def looks_at(self) -> tuple[str, ...]:
+        return ()
 
     @abstractmethod
     def blind_scores(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
@@ -49,11 +49,7 @@ class Reference(Agent):
         is_single = np.ndim(observation) == len(self.env.single_observation_space.shape or ())
         count = 1 if is_single else len(observation)
         problem = self.env.problem
-        # Which contexts these are, an observation does not tell; they differ only where videos are padded.
-        contexts = torch.zeros(count, dtype=torch.int64, device=problem.source.device)
-        if not problem.valid(torch.arange(problem.num_contexts, device=contexts.device)).all():
-            raise ValueError(f"{self.name!r} must know the video where videos have different lengths: use select()")
-        actions = problem.choose(self.blind_scores(problem, contexts))
+        actions = problem.choose(self.blind_scores(problem, self.unknown_contexts(count)))
         actions = actions[0] if is_single else actions
         return (actions.cpu().numpy() if isinstance(observation, np.ndarray) else actions), state
 

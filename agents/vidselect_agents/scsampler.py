@@ -28,6 +28,7 @@ from vidselect_env.video.errors import VideoError
 
 COMBINATIONS = ("visual", "audio", "convex_score", "convex_list", "union", "intersect", "joint")
 OBJECTIVES = ("ac", "sal_rank")
+FRAMES_AT_ONCE = 512  # that a network scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ class SCSamplerConfig:
         objective: of the visual scorers: ac, action classification, or sal_rank, ranking.
         audio_objective: of the audio scorer.
         visual_weight: of the visual scorer in the convex combinations, their alpha.
-        visual_share: of the K clips of a union, those that the visual scorer takes (K' / K).
+        visual_share: of the K clips of a union, those that the visual scorer takes (K' / K); below 1, K' < K.
         network: auto, small, resnet18 or shufflenet.
         pretrained: begin resnet18 and shufflenet with ImageNet weights, if they can be had.
         num_classes: of the scorers trained by ac; None for the dataset's.
@@ -121,27 +122,21 @@ class SCSampler(SupervisedAgent):
         num_classes = self.config.num_classes or env.problem.source.targets.shape[1]
         self.config = dataclasses.replace(self.config, num_classes=num_classes)
         self.networks = nn.ModuleDict()
-        self._pretrained: set[str] = set()
         with fresh_weights(seed):
             for stream in self.config.signals:
-                self.networks[stream], is_pretrained = stream_network(
+                self.networks[stream] = stream_network(
                     stream,
                     env.problem.source.observation_shape(stream),
                     num_outputs=num_classes if self._objective(stream) == "ac" else 1,
                     network=self.config.network,
                     pretrained=self.config.pretrained,
                 )
-                self._pretrained |= {stream} if is_pretrained else set()
         self.networks.to(self.device)
 
     @classmethod
     def restored(cls, saved: dict[str, Any]) -> dict[str, Any]:
         """The saved configuration; its networks come from the file, so nothing is downloaded for them."""
         return super().restored(saved) | {"pretrained": False}
-
-    @property
-    def observes(self) -> bool:
-        return False
 
     @property
     def looks_at(self) -> tuple[str, ...]:
@@ -158,8 +153,9 @@ class SCSampler(SupervisedAgent):
     def parameter_groups(self) -> Sequence[dict]:
         """Heads and fresh networks at the learning rate; ImageNet's layers at a hundredth of it."""
         groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
-        for name, parameter in self.networks.named_parameters():
-            groups[name.split(".")[0] in self._pretrained and ".fc." not in name].append(parameter)
+        for network in self.networks.values():
+            for name, parameter in network.named_parameters():
+                groups[bool(network.is_pretrained) and not name.startswith("fc.")].append(parameter)
         rate = self.config.learning_rate
         return [
             {"params": groups[is_slow], "lr": rate * (self.config.pretrained_rate if is_slow else 1)}
@@ -241,8 +237,11 @@ class SCSampler(SupervisedAgent):
                 raise VideoError(path, "it has no sound, and combination 'audio' looks at nothing else")
             return audio
         if combination == "union":
-            kept = int(problem.uniform(contexts[:1]).sum())
-            found = union_list(visual, audio, num_visual=round(self.config.visual_share * kept))
+            kept = problem.uniform(contexts).sum(-1, keepdim=True).to(self.device)
+            by_sight = (self.config.visual_share * kept).round()
+            if self.config.visual_share < 1:
+                by_sight = by_sight.minimum(kept - 1)  # the paper's K' < K
+            found = union_list(visual, audio, num_visual=by_sight)
         elif combination == "intersect":
             found = intersect_list(visual, audio)
         elif combination == "convex_list":
@@ -261,13 +260,17 @@ class SCSampler(SupervisedAgent):
 
     def _outputs(self, problem: SelectionProblem, stream: str, contexts: Tensor, candidates: Tensor) -> Tensor:
         """What a stream's network says of every frame of candidates (B, n): (B, n, S, C or 1)."""
-        values = problem.source.observe(stream, problem.videos(contexts), candidates).to(self.device)
-        values = torch.nan_to_num(scaled(stream, values))
+        values = problem.source.observe(stream, problem.videos(contexts), candidates)
         if stream in ("intra", "mel"):  # one picture a candidate
             values = values.unsqueeze(2)
         if stream == "mel":
             values = values.unsqueeze(3)
-        return self.networks[stream](values.flatten(0, 2)).view(*values.shape[:3], -1)
+        network = self.networks[stream]
+        frames = values.flatten(0, 2)
+        # Training normalises by the statistics of all frames; otherwise memory is bounded, whatever the videos' length.
+        parts = (frames,) if network.training else frames.split(FRAMES_AT_ONCE)
+        outputs = [network(torch.nan_to_num(scaled(stream, part.to(self.device)))) for part in parts]
+        return torch.cat(outputs).view(*values.shape[:3], -1)
 
     def _draw(self, problem: SelectionProblem, contexts: Tensor) -> tuple[Tensor, Tensor]:
         """Candidates (B, n) of each context at random, and which of them are its own and no padding."""

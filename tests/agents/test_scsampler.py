@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -138,12 +140,12 @@ def test_a_saved_sampler_serves_another_classifier(env, tmp_path):
 @pytest.mark.parametrize("network", ["small", "resnet18", "shufflenet"])
 def test_networks_take_every_stream(network, capsys):
     for stream, shape in (("vectors", (2, 2, 8, 10)), ("residual", (2, 3, 64, 64)), ("mel", (40, 200))):
-        module, is_pretrained = stream_network(stream, shape, num_outputs=4, network=network, pretrained=False)
-        assert not is_pretrained
+        module = stream_network(stream, shape, num_outputs=4, network=network, pretrained=False)
+        assert not module.is_pretrained
         module.eval()
         channels = {"vectors": 2, "residual": 3, "mel": 1}[stream]
         assert module(torch.zeros(2, channels, *shape[-2:])).shape == (2, 4)
-    sound, _ = stream_network("mel", (40, 200), num_outputs=4, network="resnet18", pretrained=False)
+    sound = stream_network("mel", (40, 200), num_outputs=4, network="resnet18", pretrained=False)
     linear = [module for module in sound.modules() if isinstance(module, torch.nn.Conv2d | torch.nn.Linear)]
     assert len(linear) == 18
 
@@ -156,9 +158,51 @@ def test_training_from_scratch_is_said(monkeypatch, capsys):
 
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
-    _, is_pretrained = stream_network("residual", (2, 3, 64, 64), num_outputs=4, network="resnet18", pretrained=True)
-    assert not is_pretrained
+    network = stream_network("residual", (2, 3, 64, 64), num_outputs=4, network="resnet18", pretrained=True)
+    assert not network.is_pretrained
     assert "trained from scratch" in "".join(capsys.readouterr())
+
+
+def test_pretrained_layers_learn_slowly_also_after_saving_and_loading(env, monkeypatch, tmp_path):
+    monkeypatch.setattr("vidselect_agents.scorers.frames._load_imagenet", lambda network, name: True)
+    agent = scsampler(env, combination="union", network="resnet18")
+    agent.save(tmp_path / "agent.safetensors")
+    loaded = type(agent).load(tmp_path / "agent.safetensors", env)
+    for each in (agent, loaded):
+        slow, fast = sorted(each.parameter_groups(), key=lambda group: group["lr"])
+        assert slow["lr"] == pytest.approx(fast["lr"] / 100)
+        assert len(slow["params"]) == len(list(each.networks["vectors"].parameters())) - 2  # all but the last layer
+
+
+def test_a_union_is_the_same_whichever_videos_stand_beside():
+    """Of 2 and 38 candidates, 10 are kept; the short video must not shrink the other's K'."""
+    whole = signal_bank(num_videos=2, num_clips=20)
+    bank = dataclasses.replace(whole, offsets=torch.tensor([0, 2, 40]))
+    env = make_env(bank, num_frames=None, num_kept=10)
+    agent = scsampler(env, combination="union", visual_share=0.5)
+    together = agent.select(env.problem, torch.tensor([0, 1]))[1]
+    assert torch.equal(together, agent.select(env.problem, torch.tensor([1]))[0])
+
+
+def test_a_union_leaves_room_for_sound_unless_it_is_given_none(env):
+    contexts = torch.arange(60)
+    agent = scsampler(env, combination="union", visual_share=0.8)
+    chosen = agent.select(env.problem, contexts)  # round(0.8 * 2) is both: K' < K makes it one
+    sight, sound = scsampler(env, combination="visual"), scsampler(env, combination="audio")
+    sight.networks["vectors"].load_state_dict(agent.networks["vectors"].state_dict())
+    sound.networks["mel"].load_state_dict(agent.networks["mel"].state_dict())
+    best = [each.scores(env.problem, contexts).argmax(-1) for each in (sight, sound)]
+    assert all(chosen.gather(1, place[:, None]).all() for place in best)
+    only = scsampler(env, combination="union", visual_share=1.0)
+    only.networks.load_state_dict(agent.networks.state_dict())
+    assert torch.equal(only.select(env.problem, contexts), sight.select(env.problem, contexts))
+
+
+def test_scoring_in_pieces_is_scoring_at_once(env, monkeypatch):
+    agent = scsampler(env, combination="convex_score")
+    whole = agent.scores(env.problem, torch.arange(10))
+    monkeypatch.setattr("vidselect_agents.scsampler.FRAMES_AT_ONCE", 7)
+    torch.testing.assert_close(agent.scores(env.problem, torch.arange(10)), whole)
 
 
 def test_ranking_learns_the_order_of_the_largest_logits(env):
@@ -197,6 +241,16 @@ def test_mgsampler_without_mu_is_segment_based_sampling_and_uniform():
     ]
     assert torch.equal(*chosen)
     assert torch.equal(chosen[0], make_agent("uniform", env).select(env.problem, contexts))
+
+
+def test_mgsampler_pays_for_no_classification_whatever_its_problem_shows(tmp_path):
+    env = make_env(signal_bank())  # which shows predictions
+    agent = make_agent("mgsampler", env)
+    assert evaluate(agent, env.problem, name="x").clips_per_video == 2
+    with pytest.raises(ValueError, match="looks at skims, not at observations of predictions"):
+        agent.predict(env.problem.observe(torch.arange(2)))
+    with pytest.raises(ValueError, match=r"filters \('a.safetensors'\) must be of difference 'feature', not 'image'"):
+        make_agent("mgsampler", env, filters="a.safetensors")
 
 
 def test_single_frames_are_compared_with_the_candidate_before():

@@ -46,6 +46,13 @@ def test_motion_guided_frames_are_those_of_the_whole_video(video_folder):
     assert torch.equal(next(iter(batches))[0][2], expected)
 
 
+def test_a_set_of_which_nothing_can_be_read_is_an_error(tmp_path):
+    (tmp_path / "train" / "a").mkdir(parents=True)
+    (tmp_path / "train" / "a" / "0.mp4").write_bytes(b"not a video")
+    with pytest.raises(ValueError, match=r"dataset 'folder:.*', split 'train': no video can be read"):
+        list(loader(tmp_path, training=False))
+
+
 def test_an_unknown_sampler_is_refused():
     with pytest.raises(ValueError, match=r"sampler \('x'\) must be one of clip, segment, motion_guided, magnitude"):
         FitConfig(sampler="x")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import os
 import subprocess
@@ -10,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -161,23 +164,50 @@ class Zero:
         return torch.zeros(len(observation), 2, dtype=torch.int64).numpy(), state
     def save(self, path):
         torch.save(0, path)
+    @classmethod
+    def load(cls, path, env):
+        assert torch.load(path) == 0
+        return cls(env)
 """
 
 
 def test_a_benchmark_has_a_row_an_agent_resumes_and_survives_a_failure(run_script, workplace, common):
     (workplace / "plugin.py").write_text(PLUGIN)
-    arguments = ["--agents", "dsn", "as", "plugin:Zero", "plugin:Broken", "uniform", "dense"]
+    filters = workplace / "filters.safetensors"
+    save_file({"weight": torch.randn(8, 3, 7, 7)}, filters)
+    own = f"mgsampler,difference=feature,filters={filters}"
+    arguments = ["--agents", "dsn", "as", "plugin:Zero", "plugin:Broken", own, "uniform", "dense"]
     arguments += ["--seeds", "2", "--total-timesteps", "16", *common]
     output = run_script("benchmark.py", *arguments)
     assert "plugin:Broken failed: RuntimeError: not today" in output
     table = (workplace / "runs" / "benchmark" / "table.md").read_text()
-    for row in ("dsn", "as", "plugin:Zero", "uniform", "dense"):
+    for row in ("dsn", "as", "plugin:Zero", own, "uniform", "dense"):
         assert f"| {row} |" in table
     assert "`plugin:Broken` failed: RuntimeError: not today" in table
     result = workplace / "runs" / "benchmark" / "dsn-1" / "result.json"
     before = result.stat().st_mtime_ns
     run_script("benchmark.py", *arguments)
     assert result.stat().st_mtime_ns == before
+    output = run_script("benchmark.py", *arguments, "--penalty", "0.1", ok=False)
+    assert "holds results with penalty 0.5, not 0.1: choose another --out" in output
+
+
+def test_a_plugin_is_evaluated_later_and_recognises(run_script, workplace, video_folder, common):
+    (workplace / "plugin.py").write_text(PLUGIN)
+    runs = ["--runs", str(workplace / "plugged")]
+    run_script("train_agent.py", "--agent", "plugin:Zero", "--total-timesteps", "4", *runs, *common)
+    [folder] = (workplace / "plugged").iterdir()
+    assert "plugin:Zero" in run_script("train_agent.py", "--eval", str(folder), *runs)
+    output = run_script("recognise.py", "--run", str(folder), str(video_folder / "test" / "left" / "0.mp4"))
+    assert "2 of 6 clips classified" in output
+
+
+def test_settings_of_a_benchmarked_agent_are_values_not_texts(monkeypatch):
+    monkeypatch.syspath_prepend(str(REPOSITORY / "scripts"))
+    parse_agent = importlib.import_module("benchmark").parse_agent
+    text = "scsampler,pretrained=False,num_classes=None,margin=0.2,streams=vectors+intra,combination=joint"
+    settings = {"pretrained": False, "num_classes": None, "margin": 0.2}
+    assert parse_agent(text) == ("scsampler", settings | {"streams": ("vectors", "intra"), "combination": "joint"})
 
 
 def test_scsampler_is_trained_evaluated_with_other_weights_and_recognises(run_script, workplace, video_folder, common):

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vidselect_env.bank.spec import SIGNALS
 from vidselect_env.envs.problem import SelectionProblem
 from vidselect_env.envs.sources import Source
 from vidselect_env.evaluation.metrics import mean_average_precision, top_k_accuracy
@@ -46,7 +47,7 @@ def evaluate(agent: Any, problem: SelectionProblem, *, name: str, batch_size: in
 
     Args:
         agent: has `select(problem, contexts) -> (B, K) bool`, or only Stable-Baselines3's
-            `predict(observation, deterministic=True)`. Its `scorer_gmacs(problem)` and `observes`, if it
+            `predict(observation, deterministic=True)`. Its `scorer_gmacs(problem)` and `looks_at`, if it
             has them, tell what choosing costs.
         name: of the row.
     """
@@ -69,14 +70,14 @@ def evaluate(agent: Any, problem: SelectionProblem, *, name: str, batch_size: in
         num_looked_at += int(problem.valid(contexts).sum())
         rows = videos[:, None].expand_as(candidates)
         offered[rows, candidates] = True
-        classified[rows[selection], candidates[selection]] = True
+        counts = shares > 0  # a dropped candidate that counts a little must be classified too
+        classified[rows[counts], candidates[counts]] = True
     # Whoever chooses nothing says nothing, which is wrong: the labels get the least probability.
     silent = (~problem.source.targets).float()
     fused = torch.where(weights > 0, fused / weights.clamp(min=1e-9), silent)
 
-    observes = getattr(agent, "observes", True)
     # Features and predictions are the classifier's own: whoever looks at them has run it on every candidate.
-    seen = offered if observes and problem.observation != "skim" else classified
+    seen = classified if set(looks_at(agent, problem)) <= {"skim", *SIGNALS} else offered
     scorer_gmacs = agent.scorer_gmacs(problem) if hasattr(agent, "scorer_gmacs") else 0.0
     costs = candidate_gmacs(problem.source)
     return result_of(
@@ -88,6 +89,11 @@ def evaluate(agent: Any, problem: SelectionProblem, *, name: str, batch_size: in
         dense_gmacs=costs[offered].sum().item() / num_videos,
         scorer_gmacs=scorer_gmacs * num_looked_at / candidates.shape[1] / num_videos,
     )
+
+
+def looks_at(agent: Any, problem: SelectionProblem) -> tuple[str, ...]:
+    """What an agent needs of a video in order to choose: its own word, or the problem's observation."""
+    return getattr(agent, "looks_at", (problem.observation,))
 
 
 def candidate_gmacs(source: Source) -> Tensor:

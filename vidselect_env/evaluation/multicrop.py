@@ -31,9 +31,9 @@ def region_selection(scores: Tensor, num_kept: int) -> Tensor:
 SCHEMES = {"frame": frame_selection, "region": region_selection}
 
 
-def fuse_crops(probabilities: Tensor, selection: Tensor) -> Tensor:
-    """Mean prediction over the selected crops of frames: (B, X, T, C) and (B, X, T) bool -> (B, C)."""
-    weights = selection.to(probabilities.dtype)
+def fuse_crops(probabilities: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean prediction over crops of frames: (B, X, T, C) and (B, X, T) -> (B, C)."""
+    weights = weights.to(probabilities.dtype)
     return torch.einsum("bxt,bxtc->bc", weights, probabilities) / weights.sum((1, 2))[:, None]
 
 
@@ -52,7 +52,8 @@ def evaluate_crops(agent: Any, crops: Sequence[FrameSelectProblem], *, scheme: s
     scores = torch.stack([agent.frame_scores(crop, contexts).sigmoid() for crop in crops], dim=1)
     scores = scores.masked_fill(~valid[:, None], -torch.inf)
     probabilities = torch.stack([crop.probabilities(contexts) for crop in crops], dim=1)
-    fused = fuse_crops(probabilities, SCHEMES[scheme](scores, crops[0].num_kept) & valid[:, None])
+    selection = SCHEMES[scheme](scores, crops[0].num_kept) & valid[:, None]
+    fused = fuse_crops(probabilities, crops[0].fusion_weights(selection))
     gmacs = [crop.source.clip_gmacs(contexts, crop.candidates(contexts)).double() * valid for crop in crops]
     costs = [own.sum(1).mean().item() for own in gmacs]
     num_frames = valid.sum(1).double().mean().item()

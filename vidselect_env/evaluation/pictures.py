@@ -76,16 +76,23 @@ def plot_ranked(agent: Any, problem: SelectionProblem, path: Path, *, num_videos
 
 
 def plot_motion(
-    agent: Any, problem: SelectionProblem, path: Path, *, mu: float, kind: str = "image", context: int = 0
+    agent: Any,
+    problem: SelectionProblem,
+    path: Path,
+    *,
+    mu: float,
+    kind: str = "image",
+    filters: Tensor | None = None,
+    context: int = 0,
 ) -> None:
     """A video's motion and its cumulated share, with the clips that are chosen (MGSampler, Fig. 4).
 
     Args:
-        mu: exponent of the salience. kind: of the differences, image or feature.
+        mu: exponent of the salience. kind: of the differences, image or feature. filters: as of `motion_curve`.
     """
     contexts = torch.tensor([context], device=problem.source.device)
     video = int(problem.videos(contexts))
-    curve = motion_curve(problem.source.video_paths[video], kind=kind)  # type: ignore[arg-type]
+    curve = motion_curve(problem.source.video_paths[video], kind=kind, filters=filters)  # type: ignore[arg-type]
     share = salience(curve, mu=mu)
     chosen = problem.candidates(contexts)[selection_of(agent, problem, contexts)].cpu()
     starts = problem.source.spec.grid.starts(len(curve))[chosen]

@@ -104,8 +104,8 @@ def index_video(path: str | os.PathLike[str]) -> VideoIndex:
 
     Frames that an edit list hides are left out, and so are frames that come before the first keyframe,
     which cannot be decoded. A video whose packets do not tell the order of its frames (no timestamps, or
-    some twice: elementary streams, MPEG program streams; AVI with B-frames; no keyframe) is decoded whole
-    to count them, which takes as long as reading it.
+    some twice, as of elementary streams; MPEG program streams; AVI with B-frames; no keyframe) is decoded
+    whole to count them, which takes as long as reading it.
 
     Raises:
         VideoError: the file is missing, damaged, cut short (MP4; of other formats what is there counts), or
@@ -155,6 +155,9 @@ def _index_packets(path: str | os.PathLike[str], container: InputContainer, stre
     # AVI stores no presentation times. Where FFmpeg could not work them out it numbers the packets as they
     # are stored, which is not the order of the frames where the decoder reorders them.
     if container.format.name == "avi" and stream.codec_context.has_b_frames and timestamps == sorted(timestamps):
+        return None
+    # Program streams give times to few pictures; what FFmpeg gives the others is not the same after a jump.
+    if container.format.name == "mpeg":
         return None
     pts = np.array(timestamps, dtype=np.int64)
     is_key = np.array([key for _, key in entries], dtype=np.bool_)

@@ -6,6 +6,7 @@ Shapes: B inputs of c channels and h x w values, D feature values.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,10 +26,10 @@ NETWORKS = ("auto", "small", "resnet18", "shufflenet")
 SMALL_SIDE = 64
 
 
-def stream_network(
-    stream: str, shape: Sequence[int], *, num_outputs: int, network: str, pretrained: bool
-) -> tuple[nn.Module, bool]:
-    """A network from one frame (or mel picture) of a stream to `num_outputs` numbers, and whether it is pretrained.
+def stream_network(stream: str, shape: Sequence[int], *, num_outputs: int, network: str, pretrained: bool) -> nn.Module:
+    """A network from one frame (or mel picture) of a stream to `num_outputs` numbers.
+
+    Its buffer `is_pretrained` tells, also after saving and loading, whether it began with ImageNet weights.
 
     Args:
         stream: a key of `SCALES`.
@@ -44,20 +45,27 @@ def stream_network(
         raise ValueError(f"network ({network!r}) must be one of {', '.join(NETWORKS)}")
     if network == "auto":
         network = "small" if min(shape[-2:]) < SMALL_SIDE else "resnet18"
+    made: Any
+    is_pretrained = False
     if stream == "mel":
-        return SoundVGG(num_outputs=num_outputs, small=network == "small"), False
-    if network == "small":
-        small = SmallResNet(CHANNELS[stream], num_outputs=num_outputs, stride=1 if min(shape[-2:]) < 16 else 2)
-        return small, False
+        made = SoundVGG(num_outputs=num_outputs, small=network == "small")
+    elif network == "small":
+        made = SmallResNet(CHANNELS[stream], num_outputs=num_outputs, stride=1 if min(shape[-2:]) < 16 else 2)
+    else:
+        made, is_pretrained = _torchvision_network(network, pretrained=pretrained)
+        _take_channels(made, CHANNELS[stream])
+        made.fc = nn.Linear(made.fc.in_features, num_outputs)
+    made.register_buffer("is_pretrained", torch.tensor(is_pretrained))
+    return made
+
+
+def _torchvision_network(name: str, *, pretrained: bool) -> tuple[Any, bool]:
     build, weights = {
         "resnet18": (resnet18, "ResNet18_Weights.IMAGENET1K_V1"),
         "shufflenet": (shufflenet_v2_x0_5, "ShuffleNet_V2_X0_5_Weights.IMAGENET1K_V1"),
-    }[network]
-    whole = build()
-    is_pretrained = pretrained and _load_imagenet(whole, weights)
-    _take_channels(whole, CHANNELS[stream])
-    whole.fc = nn.Linear(whole.fc.in_features, num_outputs)
-    return whole, is_pretrained
+    }[name]
+    network = build()
+    return network, pretrained and _load_imagenet(network, weights)
 
 
 class SmallResNet(nn.Module):

@@ -28,7 +28,7 @@ def bank() -> ClipBank:
 
 
 class Takes:
-    observes = False
+    looks_at = ()
 
     def __init__(self, *chosen: int) -> None:
         self.chosen = list(chosen)

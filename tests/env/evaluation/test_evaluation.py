@@ -10,6 +10,7 @@ import torch
 
 from vidselect_env.bank import ClipBank
 from vidselect_env.envs.clip_select import ClipSelectProblem
+from vidselect_env.envs.frame_select import FrameSelectProblem
 from vidselect_env.envs.sources import BankSource
 from vidselect_env.evaluation.evaluate import Result, evaluate
 from vidselect_env.evaluation.metrics import mean_and_interval, mean_average_precision, top_k_accuracy
@@ -20,7 +21,7 @@ from vidselect_env.evaluation.table import cells, markdown_table, write_csv
 class Takes:
     """Chooses the same candidates for every video."""
 
-    observes = False
+    looks_at = ()
 
     def __init__(self, *chosen: int) -> None:
         self.chosen = list(chosen)
@@ -57,6 +58,12 @@ def test_accuracy_is_of_the_averaged_probabilities():
     assert result.clips_per_video == 2
     assert result.classifier_gmacs == 6.0
     assert result.relative_cost == 0.5
+
+
+def test_a_dropped_candidate_that_counts_a_little_is_paid_for():
+    bank = ClipBank.from_tensors(torch.zeros(2, 4, 2), [0, 1], features=torch.zeros(2, 4, 1))
+    problem = FrameSelectProblem(BankSource(bank), num_frames=4, num_kept=1, alpha=0.5)
+    assert evaluate(Takes(1), problem, name="x").clips_per_video == 4
 
 
 def test_an_agent_with_only_predict_is_evaluated_and_pays_for_the_features_it_sees():

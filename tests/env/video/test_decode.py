@@ -202,3 +202,14 @@ def test_arguments_that_make_no_sense_are_refused(video):
 def test_no_frames_asked_for_are_none_read(video):
     (frames,) = read_frames(video, [], sizes=[FrameSize(24, (24, 24))])
     assert frames.shape == (0, 3, 24, 24)
+
+
+def test_frames_of_a_program_stream_are_found_by_counting(tmp_path, write_frames, pan):
+    """FFmpeg guesses most of its timestamps, and guesses otherwise after a jump."""
+    path = write_frames(tmp_path / "x.mpg", pan((3, 2), 70), codec="mpeg1video", fps=25, gop_size=10, max_b_frames=2)
+    index = index_video(path)
+    size = FrameSize(32, (32, 32))
+    (everything,) = read_frames(path, range(70), sizes=[size], index=index)
+    for number in range(30, 60, 4):
+        (alone,) = read_frames(path, [number], sizes=[size], index=index)
+        assert torch.equal(alone[0], everything[number]), number
