@@ -54,7 +54,7 @@ class SGSConfig:
     Args:
         seeds: of initial weights and of the order of clips.
         variants: which of them.
-        num_videos: for training; the tests are half as many, at most 800.
+        num_videos: for training; the tests are half as many, at most 4000.
         epochs: of the first training.
         more_epochs: of each variant.
         num_frames: of a clip.
@@ -65,7 +65,7 @@ class SGSConfig:
     variants: tuple[str, ...] = tuple(VARIANTS)
     num_videos: int = 24000
     epochs: int = 4
-    more_epochs: int = 8
+    more_epochs: int = 12
     num_frames: int = 16
     out: Path = Path("runs/sgs")
 
@@ -78,7 +78,7 @@ def main() -> None:
         raise SystemExit(str(error)) from None
     sets = [
         load_dataset("synthetic-speeds", split=split, num_videos=number)
-        for split, number in (("train", config.num_videos), ("test", min(config.num_videos, 1600)))
+        for split, number in (("train", config.num_videos), ("test", min(config.num_videos, 8000)))
     ]
     for seed in config.seeds:
         for variant in config.variants:

@@ -103,6 +103,8 @@ def looks_spec(
         classifier_gmacs=classifier.gmacs_per_clip(),
         clip_resize=geometry.resize,
         clip_crop=geometry.crop,
+        clip_mean=geometry.mean,
+        clip_std=geometry.std,
         grid=ClipGrid(num_clips=config.candidates, num_frames=geometry.num_frames, frame_stride=geometry.frame_stride),
         fields=fields,
         skim=skim_spec(config) if "skim" in fields else None,

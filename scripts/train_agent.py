@@ -160,12 +160,18 @@ def evaluate_run(config: EvalConfig) -> Path:
     saved |= {name: value for name, value in changes.items() if value is not None}
     experiment_config = TrainConfig(**saved)
     cls = loadable_class(experiment_config.agent)
+    env_name = getattr(cls, "environment", "VideoClipSelect-v0")
+    if experiment_config.environment != "auto":
+        env_name = experiment_config.environment
+    foreign = ("kept", config.kept) if env_name == "VideoClipSelect-v0" else ("sections", config.sections)
+    if foreign[1] is not None:
+        raise SystemExit(f"--{foreign[0]} {foreign[1]} does not fit {env_name}, which {config.eval} was trained on")
     head = load_head(config.eval / HEAD) if (config.eval / HEAD).exists() else None
     if (config.classifier or config.weights) is not None or _class_names(experiment_config) != class_names:
         head = None  # it was fitted on another classifier's features, or for other classes
     settings = restored_settings(experiment_config.agent, run["agent_settings"])
     signals = signals_wanted(experiment_config.agent, settings)
-    experiment = make_experiment(experiment_config, signals=signals, head=head)
+    experiment = make_experiment(experiment_config, signals=signals, head=head, only_test=True)
     env = SelectVectorEnv(experiment.train_problem(cls), num_envs=experiment_config.num_envs)
     agent = load_agent(cls, config.eval, env, device=experiment_config.torch_device)
     folder = new_run_folder(config.runs, f"eval-{config.eval.name}")

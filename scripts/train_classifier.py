@@ -72,8 +72,8 @@ def train(config: ClassifierConfig, folder: Path) -> None:
         load_dataset(config.dataset, split=split, num_videos=config.num_videos, seed=config.seed)
         for split in (config.train_split, config.test_split)
     )
-    torch.manual_seed(config.seed)  # initial weights and dropout
-    classifier = config.make_classifier()
+    classifier = config.make_classifier(seed=config.seed)
+    torch.manual_seed(config.seed)  # dropout, and a new head
     if config.head_only:
         accuracy = fit_head_only(config, classifier, train_set, test_set, folder=folder)
     else:

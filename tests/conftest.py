@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import av
@@ -46,6 +49,24 @@ def random_bank(
 @pytest.fixture(scope="session")
 def make_bank():
     return random_bank
+
+
+def ragged_bank(counts: Sequence[int], *, num_classes: int = 4, seed: int = 0) -> ClipBank:
+    """The same of videos with `counts` candidates."""
+    whole = random_bank(num_videos=1, num_clips=sum(counts), num_classes=num_classes, seed=seed)
+    labels = torch.arange(len(counts)) % num_classes
+    return dataclasses.replace(
+        whole,
+        video_paths=tuple(f"video {number}" for number in range(len(counts))),
+        num_video_frames=torch.tensor(counts),
+        targets=torch.nn.functional.one_hot(labels, num_classes).bool(),
+        offsets=torch.tensor([0, *itertools.accumulate(counts)]),
+    )
+
+
+@pytest.fixture(scope="session")
+def make_ragged_bank():
+    return ragged_bank
 
 
 def write_video(path: Path, *, num_frames: int = 40, seed: int = 0, size: int = 48) -> Path:

@@ -40,16 +40,19 @@ class ClassifierOptions:
             return self.device
         return "cuda" if torch.cuda.is_available() else "cpu"
 
-    def make_classifier(self) -> ClipClassifier:
-        """The classifier that the options name, with its weights.
+    def make_classifier(self, *, seed: int = 0) -> ClipClassifier:
+        """The classifier that the options name, with its weights; what they leave open follows from the seed.
 
         Raises:
             ValueError: a name that is not known, or weights that do not fit.
         """
-        return make_classifier(
-            self.classifier,
-            weights=self.weights,
-            num_frames=self.clip_frames,
-            frame_stride=self.clip_stride,
-            sgs=None if self.sgs is None else {"after": self.sgs, "num_bins": self.sgs_bins, "kernel": self.sgs_kernel},
-        )
+        sgs = {"after": self.sgs, "num_bins": self.sgs_bins, "kernel": self.sgs_kernel}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return make_classifier(
+                self.classifier,
+                weights=self.weights,
+                num_frames=self.clip_frames,
+                frame_stride=self.clip_stride,
+                sgs=None if self.sgs is None else sgs,
+            )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from torch import nn
@@ -164,6 +165,7 @@ def make_experiment(
     *,
     signals: Collection[str] = (),
     head: nn.Linear | None = None,
+    only_test: bool = False,
     progress: bool = True,
 ) -> Experiment:
     """Load or build everything that `config` names.
@@ -171,22 +173,20 @@ def make_experiment(
     Args:
         signals: that the banks are to hold, unless the configuration says which.
         head: of an earlier experiment, to be used as it is.
+        only_test: nothing is to be learned: the training split is read only if a head must be fitted on it, and
+            the test split stands in its place.
 
     Raises:
         ValueError: a name, split, size or label that does not fit; the message says which.
     """
     classifier = config.make_classifier()
     signals = signals_of(config, signals)
-    train_set, test_set = (
-        load_dataset(
-            config.dataset,
-            split=split,
-            num_videos=config.num_videos,
-            seed=config.data_seed,
-            progress=progress,
-        )
-        for split in (config.train_split, config.test_split)
-    )
+    load = partial(load_dataset, config.dataset, num_videos=config.num_videos, seed=config.data_seed, progress=progress)
+    test_set = load(split=config.test_split)
+    if only_test and (head is not None or not needs_head(config, classifier, test_set.class_names)):
+        train_set = test_set
+    else:
+        train_set = load(split=config.train_split)
     train_bank, test_bank = (_bank(config, dataset, classifier, signals, progress) for dataset in (train_set, test_set))
     test_crops: list[ClipBank] = []
     if config.crops == 10:

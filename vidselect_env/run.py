@@ -60,7 +60,8 @@ def claim_results(folder: Path, *, free: Collection[str], **section: Any) -> Non
         if differing:
             changes = ", ".join(f"{key} {found.get(key)!r}, not {wanted[key]!r}" for key in differing)
             raise ValueError(f"{str(folder)!r} holds results with {changes}: choose another --out")
-    write_config(folder, **section)
+    else:
+        write_config(folder, **section)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from vidselect_agents.selection import KeepOrDrop, Selection
 from vidselect_env.envs.frame_select import FrameSelectProblem
 from vidselect_env.envs.problem import SelectionProblem
 
+NEVER = -1e4  # the score of what cannot be kept: its probability is 0 in float32, and its entropy too
+
 
 @dataclass(frozen=True, kw_only=True)
 class ASConfig(PolicyGradientConfig):
@@ -62,19 +64,27 @@ class AttentionAwareSampling(PolicyGradientAgent):
     def make_scorer(self) -> nn.Module:
         return BiLSTMScorer((self.problem.observation_space.shape or ())[-1], hidden=self.config.hidden)
 
-    def policy(self, observations: Tensor) -> KeepOrDrop:
-        return KeepOrDrop(self.scorer(observations), num_kept=self.problem.num_kept)
+    def policy(self, observations: Tensor, valid: Tensor | None = None) -> KeepOrDrop:
+        if valid is None:  # observations do not tell where a video ends
+            valid = self.problem.valid(self.unknown_contexts(len(observations)))
+        return KeepOrDrop(self._scores(observations, valid.to(self.device)), num_kept=self.problem.num_kept)
 
     def auxiliary_loss(self, selection: Selection) -> Tensor:
         assert isinstance(selection, KeepOrDrop)
-        share = self.problem.num_kept / self.problem.num_frames
-        return self.config.beta * sampling_loss(selection.probabilities, share)
+        counts = (selection.scores > NEVER).sum(-1)
+        return self.config.beta * sampling_loss(selection.probabilities, self.problem.num_kept, counts)
+
+    def _scores(self, observations: Tensor, valid: Tensor) -> Tensor:
+        """(B, T); what stands for the missing candidates of shorter videos is not read, and is never kept."""
+        lengths = None if valid.all() else valid.sum(-1)
+        return self.scorer(observations, lengths).masked_fill(~valid, NEVER)
 
     @torch.no_grad()
     def frame_scores(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
         """Importance of each candidate, (B, T): its probability of being kept, before the sigmoid."""
         self.scorer.eval()
-        return self.scorer(problem.observe(contexts).to(self.device)).to(contexts.device)
+        valid = problem.valid(contexts).to(self.device)
+        return self._scores(problem.observe(contexts).to(self.device), valid).to(contexts.device)
 
     def select(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
         """The m most probable candidates, m being the tested problem's."""
@@ -86,13 +96,13 @@ class AttentionAwareSampling(PolicyGradientAgent):
         return self.scorer.gmacs(problem.num_frames)
 
 
-def sampling_loss(probabilities: Tensor, share: float) -> Tensor:
-    """How far the mean probability of keeping is from `share` (AS, Eq. 9 without beta).
+def sampling_loss(probabilities: Tensor, num_kept: int, counts: Tensor) -> Tensor:
+    """How far the mean probability of keeping is from m / T (AS, Eq. 9 without beta).
 
     Args:
-        probabilities: (B, T). share: m / T.
+        probabilities: (B, T), 0 of a candidate that is not there. num_kept: m. counts: (B,) candidates of each.
 
     Returns:
         The mean over contexts of the absolute difference.
     """
-    return (probabilities.mean(-1) - share).abs().mean()
+    return (probabilities.sum(-1) - counts.clamp(max=num_kept)).div(counts).abs().mean()

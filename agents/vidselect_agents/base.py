@@ -159,9 +159,9 @@ class ObservingAgent(Agent):
 
 
 @contextmanager
-def fresh_weights(seed: int) -> Iterator[None]:
-    """Networks made inside have the initial weights of this seed; the global generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Initial weights and dropout inside follow from the seed; torch's global generators are left as they were."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
 

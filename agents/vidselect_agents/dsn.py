@@ -47,7 +47,7 @@ class DSN(PolicyGradientAgent):
             raise ValueError(f"agent 'dsn' chooses one clip a section: it does not fit {type(problem).__name__}")
         return SectionScorer(make_backbone(self.config.scorer, problem.observation_space), problem.num_clips)
 
-    def policy(self, observations: Tensor) -> OnePerSection:
+    def policy(self, observations: Tensor, valid: Tensor | None = None) -> OnePerSection:
         return OnePerSection(self.scorer(observations))
 
     def scorer_gmacs(self, problem: SelectionProblem) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vidselect_agents.base import Agent, Callback, ObservingAgent, fresh_weights, progress
+from vidselect_agents.base import Agent, Callback, ObservingAgent, progress, seeded
 from vidselect_agents.gradients import BASELINES, MovingAverage, all_arms_loss, sampled_loss
 from vidselect_agents.selection import OnePerSection, Selection
 from vidselect_env.envs.batched import SelectVectorEnv
@@ -75,7 +75,7 @@ class PolicyGradientAgent(ObservingAgent):
         self, env: SelectVectorEnv, *, config: Any = None, seed: int = 0, device: str | torch.device = "cpu"
     ) -> None:
         super().__init__(env, config=config, seed=seed, device=device)
-        with fresh_weights(seed):
+        with seeded(seed, self.device):
             self.scorer = self.make_scorer().to(self.device)
         self._moving_average: MovingAverage | None = None
 
@@ -84,8 +84,8 @@ class PolicyGradientAgent(ObservingAgent):
         """The network from observations to scores."""
 
     @abstractmethod
-    def policy(self, observations: Tensor) -> Selection:
-        """The distribution over selections, from observations (B, ...)."""
+    def policy(self, observations: Tensor, valid: Tensor | None = None) -> Selection:
+        """The distribution over selections, from observations (B, ...); `valid` (B, K) are the contexts' own."""
 
     def auxiliary_loss(self, selection: Selection) -> Tensor | float:
         """Added to the policy gradient's loss."""
@@ -111,7 +111,7 @@ class PolicyGradientAgent(ObservingAgent):
         with progress(total_timesteps, label=self.name, shown=progress_bar) as bar:
             for _ in range(updates):
                 self.scorer.train()
-                selection = self.policy(observations.to(self.device))
+                selection = self.policy(observations.to(self.device), self.env.problem.valid(self.env.contexts))
                 actions = selection.sample(self.config.samples_per_context, self.generator)
                 objective = self._loss(selection, actions) + self.auxiliary_loss(selection)
                 entropy = selection.entropy().mean()

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vidselect_agents.base import fresh_weights
+from vidselect_agents.base import seeded
 from vidselect_agents.combine import convex_list, convex_score, intersect_list, union_list
 from vidselect_agents.ranking_losses import saliency_ranking_loss
 from vidselect_agents.references import label_probabilities
@@ -122,7 +122,7 @@ class SCSampler(SupervisedAgent):
         num_classes = self.config.num_classes or env.problem.source.targets.shape[1]
         self.config = dataclasses.replace(self.config, num_classes=num_classes)
         self.networks = nn.ModuleDict()
-        with fresh_weights(seed):
+        with seeded(seed, self.device):
             for stream in self.config.signals:
                 self.networks[stream] = stream_network(
                     stream,

@@ -91,7 +91,7 @@ class KeepOrDrop(Selection):
     def mode(self) -> Tensor:
         if self.num_kept is None:
             return (self.scores > 0).to(torch.int8)
-        kept = self.scores.topk(self.num_kept, dim=-1).indices
+        kept = self.scores.topk(min(self.num_kept, self.scores.shape[-1]), dim=-1).indices
         return torch.zeros_like(self.scores, dtype=torch.int8).scatter_(-1, kept, 1)
 
     def log_prob(self, actions: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vidselect_agents.base import Agent, Callback, ObservingAgent, fresh_weights, progress
+from vidselect_agents.base import Agent, Callback, ObservingAgent, progress, seeded
 from vidselect_agents.scorers.cost import gmacs_of_observations
 from vidselect_agents.scorers.sections import make_backbone
 from vidselect_env.envs.batched import SelectVectorEnv
@@ -51,7 +51,8 @@ class SupervisedAgent(Agent):
         observations, _ = self.env.reset(seed=self.seed)
         # Nothing is learned from rewards: the actions only make the environment go on, and are logged.
         actions = problem.choose(problem.uniform(self.env.contexts).float())
-        with progress(total_timesteps, label=self.name, shown=progress_bar) as bar:
+        bar = progress(total_timesteps, label=self.name, shown=progress_bar)
+        with bar, seeded(self.seed, self.device):
             for update in range(updates):
                 networks.train()
                 loss = self.loss(observations, self.env.contexts, done=update / updates)
@@ -76,7 +77,7 @@ class ObservationScorer(SupervisedAgent, ObservingAgent):
         self, env: SelectVectorEnv, *, config: Any = None, seed: int = 0, device: str | torch.device = "cpu"
     ) -> None:
         super().__init__(env, config=config, seed=seed, device=device)
-        with fresh_weights(seed):
+        with seeded(seed, self.device):
             backbone = make_backbone(self.config.scorer, env.problem.observation_space)
             last = nn.Linear(int(backbone.feature_dim), self.num_outputs)  # type: ignore[arg-type]
             self.network = nn.Sequential(backbone, last).to(self.device)

@@ -15,6 +15,7 @@ from torchvision.models.video import S3D, MViT, SwinTransformer3d
 
 from vidselect_classifiers.base import IMAGENET_MEAN, IMAGENET_STD, ClipClassifier, ClipGeometry
 
+S3D_SMALLEST_CROP = 209  # what its last pooling, of 7 x 7, takes after five halvings
 S3D_GEOMETRY = ClipGeometry(num_frames=128, frame_stride=2, resize=(256, 256), crop=(224, 224))
 MVIT_GEOMETRY = ClipGeometry(
     num_frames=16,
@@ -51,12 +52,22 @@ def _swin_features(network: SwinTransformer3d, clips: Tensor) -> Tensor:
 
 
 def s3d(*, num_classes: int = 400, **geometry: Any) -> ClipClassifier:
-    """Separable 3D Inception (Xie et al., ECCV 2018); at least 14 frames of 224 x 224."""
+    """Separable 3D Inception (Xie et al., ECCV 2018).
+
+    Raises:
+        ValueError: fewer than 13 frames, or a smaller crop than its last pooling takes, are asked for.
+    """
+    own = replace(S3D_GEOMETRY, **geometry)
+    if own.num_frames < 13 or min(own.crop) < S3D_SMALLEST_CROP:
+        raise ValueError(
+            f"num_frames ({own.num_frames}) and crop {own.crop} of s3d must be at least 13 and "
+            f"{S3D_SMALLEST_CROP} x {S3D_SMALLEST_CROP}"
+        )
     return ClipClassifier(
         video.s3d(num_classes=num_classes),
         head="classifier.1",
         pool=_s3d_features,
-        geometry=replace(S3D_GEOMETRY, **geometry),
+        geometry=own,
         name="s3d",
     )
 

@@ -53,9 +53,28 @@ def test_a_saved_agent_predicts_as_before(env, tmp_path):
 
 
 def test_sampling_loss_by_hand():
-    """Eq. 9: means 0.5 and 0.25 against m/T = 0.4 differ by 0.1 and 0.15."""
-    probabilities = torch.tensor([[0.5, 0.5], [0.2, 0.3]])
-    assert sampling_loss(probabilities, 0.4).item() == pytest.approx(0.125)
+    """Eq. 9: the means 0.5 and 0.3 differ from m / T, 2 / 5 and 2 / 2, by 0.1 and 0.7."""
+    probabilities = torch.tensor([[0.5, 0.5, 0.5, 0.5, 0.5], [0.2, 0.4, 0.0, 0.0, 0.0]])
+    assert sampling_loss(probabilities, 2, torch.tensor([5, 2])).item() == pytest.approx(0.4)
+
+
+def test_a_video_is_scored_as_if_it_were_alone(make_ragged_bank):
+    """Videos of 6, 20 and 9 candidates; 8 are kept, of the first all that there are."""
+    problem = FrameSelectProblem(BankSource(make_ragged_bank([6, 20, 9])), num_frames=None, num_kept=8)
+    env = SelectVectorEnv(problem, num_envs=6)
+    agent = make_agent("as", env, learning_rate=1e-2).learn(60)
+    together = agent.frame_scores(problem, torch.arange(3))
+    for video, count in enumerate([6, 20, 9]):
+        observation = problem.observe(torch.tensor([video]))[:, :count]
+        torch.testing.assert_close(together[video, :count], agent.scorer(observation)[0])
+    assert agent.select(problem, torch.arange(3)).sum(-1).tolist() == [6, 8, 8]
+    policy = agent.policy(problem.observe(torch.arange(3)), problem.valid(torch.arange(3)))
+    drawn = policy.sample(200, torch.Generator().manual_seed(0)).bool()
+    assert not (drawn & ~problem.valid(torch.arange(3))).any()
+    assert policy.entropy().isfinite().all()
+    assert policy.log_prob(drawn.to(torch.int8)).isfinite().all()
+    with pytest.raises(ValueError, match="'as' must know the video where videos have different lengths"):
+        agent.predict(problem.observe(torch.arange(3)))
 
 
 def test_cost_of_a_bilstm_by_hand():

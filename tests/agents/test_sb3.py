@@ -37,9 +37,10 @@ def clip_env(bank, name: str = "ppo", *, num_envs: int = 16, observation: str = 
 @pytest.mark.parametrize("name", CLIP_AGENTS)
 def test_every_algorithm_trains_saves_loads_and_is_evaluated_on_clips(bank, tmp_path, name):
     env = clip_env(bank, name)
-    agent = make_agent(name, env, **QUICK.get(name, {})).learn(128)
+    agent = make_agent(name, env, seed=3, **QUICK.get(name, {})).learn(128)
     agent.save(tmp_path / agent.file_name)
     loaded = agent_class(name).load(tmp_path / agent.file_name, env)
+    assert (loaded.config, loaded.seed, loaded.num_timesteps) == (agent.config, 3, agent.num_timesteps)
     contexts = torch.arange(5)
     assert torch.equal(agent.select(env.problem, contexts), loaded.select(env.problem, contexts))
     result = evaluate(loaded, env.problem, name=name)
@@ -149,3 +150,12 @@ def test_sb3_fills_the_same_log_as_our_agents(bank):
     make_agent("ppo", env).learn(128)
     assert {"rollout/ep_rew_mean", "rollout/accuracy", "rollout/regret_cumulative"} <= set(lines[-1])
     assert lines[-1]["rollout/regret_cumulative"] > lines[0]["rollout/regret_cumulative"]
+
+
+def test_the_adapter_takes_what_a_vec_env_takes(bank):
+    env = BatchedVecEnv(clip_env(bank, num_envs=3))
+    assert env.get_attr("num_envs", np.int64(1)) == [3]
+    assert env.env_method("close", indices=[0, 2]) == [None, None]
+    env.set_options([{"video_index": 3}, {}, {}])
+    with pytest.raises(ValueError, match="given to all sub-environments or to none, not to 1"):
+        env.reset()

@@ -313,3 +313,12 @@ def test_silence_does_not_change_the_audio_network():
     agent = scsampler(env, combination="union").learn(40)
     norms = [m for m in agent.networks["mel"].modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert all(int(norm.num_batches_tracked) == 0 for norm in norms)
+
+
+def test_sound_is_learned_alike_from_the_same_seed_whatever_torch_drew_before(env):
+    weights = []
+    for global_seed in (1, 2):
+        torch.manual_seed(global_seed)
+        agent = scsampler(env, combination="audio", seed=5).learn(40)  # its network has dropout
+        weights.append(torch.cat([parameter.flatten() for parameter in agent.networks.parameters()]))
+    assert torch.equal(*weights)

@@ -57,6 +57,8 @@ def bank_spec(
         classifier_gmacs=classifier.gmacs_per_clip(),
         clip_resize=geometry.resize,
         clip_crop=geometry.crop,
+        clip_mean=geometry.mean,
+        clip_std=geometry.std,
         grid=ClipGrid(num_clips=num_clips, num_frames=geometry.num_frames, frame_stride=geometry.frame_stride),
         fields=fields,
         skim=(skim or SkimSpec()) if "skim" in fields else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 from vidselect_classifiers import ClipClassifier, make_classifier
 from vidselect_classifiers.weights import CHECKPOINTS
@@ -53,14 +54,16 @@ def resolve_bank(bank: str | ClipBank | None) -> ClipBank:
         return open_bank(bank)
     folder = cache_dir() / "banks" / f"small-{_small_bank_key()}"
     if (folder / MANIFEST).exists():  # opened without the classifier, whose libraries take a second to import
-        return open_bank(folder)
+        opened = open_bank(folder)
+        if Path(opened.video_paths[0]).exists():
+            return opened
     dataset = load_dataset("synthetic", split="train", num_videos=SMALL_BANK_VIDEOS)
     classifier = make_classifier("tiny_r3d", weights="default")
     return build_bank(folder, dataset, classifier, spec=bank_spec(dataset, classifier))
 
 
 def _small_bank_key() -> str:
-    """Of everything that the small bank is made of."""
-    parts = [SMALL_BANK_VIDEOS, spec.FORMAT_VERSION, scenes.FORMAT_VERSION]
+    """Of everything that the small bank is made of; it names its videos by their place."""
+    parts = [str(cache_dir()), SMALL_BANK_VIDEOS, spec.FORMAT_VERSION, scenes.FORMAT_VERSION]
     checkpoint = sha256_of(CHECKPOINTS / "tiny_r3d.safetensors")
     return hashlib.sha256(f"{parts} {checkpoint}".encode()).hexdigest()[:16]

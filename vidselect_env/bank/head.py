@@ -60,8 +60,10 @@ def cross_fitted(bank: ClipBank, *, num_folds: int = 5, l2: float = 1e-2) -> Cli
     neighbours (cuts of one source) stay together; each block is judged by a head fitted on the others.
 
     Raises:
-        ValueError: a class has fewer videos than folds.
+        ValueError: a class has fewer videos than folds, or there are fewer than two of these.
     """
+    if num_folds < 2:
+        raise ValueError(f"folds ({num_folds}) must be at least 2: a head must not judge what it was fitted on")
     folds = video_folds(bank.targets, num_folds)
     features, targets = bank.field("features").joined(), _row_targets(bank)
     row_folds = folds.repeat_interleave(bank.offsets.diff())

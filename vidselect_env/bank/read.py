@@ -132,6 +132,8 @@ class ClipBank:
             classifier_gmacs=classifier_gmacs,
             clip_resize=1,
             clip_crop=(1, 1),
+            clip_mean=(0.0, 0.0, 0.0),
+            clip_std=(1.0, 1.0, 1.0),
             grid=ClipGrid(num_clips=num_clips, num_frames=1),
             fields=tuple(fields),
             skim=None if skim is None else SkimSpec(num_frames=skim.shape[2], crop=(skim.shape[-2], skim.shape[-1])),

@@ -11,7 +11,7 @@ from typing import Any
 from vidselect_env.video.clips import ClipGrid
 from vidselect_env.video.decode import FrameSize
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 # What a classifier said; a cheap look at the pixels; the signals of compressed video, and of sound.
 OUTPUTS = ("logits", "features", "num_bins")
 SIGNALS = ("vectors", "residual", "intra", "mel")
@@ -78,6 +78,7 @@ class BankSpec:
 
     dataset_fingerprint: `VideoDataset.fingerprint()` of its videos and labels.
     weights_sha256: hash of the classifier's parameters.
+    clip_resize, clip_crop, clip_mean, clip_std, grid: its `ClipGeometry`.
     fields: of `FIELDS`, what is stored for every candidate.
     classifier_gmacs: multiply-adds of one clip, in units of 1e9; the most, where clips differ.
     bins_gmacs: those of a clip that keeps 1, 2, ... maps, of a classifier with similarity guided sampling.
@@ -94,6 +95,8 @@ class BankSpec:
     classifier_gmacs: float
     clip_resize: int | tuple[int, int]
     clip_crop: tuple[int, int]
+    clip_mean: tuple[float, ...]
+    clip_std: tuple[float, ...]
     grid: ClipGrid
     fields: tuple[str, ...]
     skim: SkimSpec | None
@@ -108,6 +111,8 @@ class BankSpec:
             raise ValueError(f"fields {self.fields} must be some of {FIELDS}")
         if self.crops not in (1, 10):
             raise ValueError(f"crops ({self.crops}) must be 1 or 10")
+        if self.crops == 10 and self.clip_crop == self.clip_resize:
+            raise ValueError(f"ten crops {self.clip_crop} must be smaller than the frames, {self.clip_resize}")
         for name, value, wanted in (
             ("skim", self.skim, "skim" in self.fields),
             ("signals", self.signals, bool(set(SIGNALS) & set(self.fields))),
@@ -148,7 +153,7 @@ class BankSpec:
                 "fields": tuple(data["fields"]),
                 "bins_gmacs": tuple(data["bins_gmacs"]),
                 "clip_resize": _pair_or_int(data["clip_resize"]),
-                "clip_crop": tuple(data["clip_crop"]),
+                **{name: tuple(data[name]) for name in ("clip_crop", "clip_mean", "clip_std")},
                 "grid": ClipGrid(**data["grid"]),
                 "skim": None if skim is None else SkimSpec(**_sized(skim)),
                 "signals": None if signals is None else SignalSpec(**_sized(signals)),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+from itertools import zip_longest
 from pathlib import Path
 
 from vidselect_env.datasets.base import LabelledVideo, VideoDataset
@@ -38,16 +40,23 @@ def manifest_dataset(path: str, *, split: str) -> VideoDataset:
 
 def _read_rows(file: Path) -> list[dict]:
     delimiter = "\t" if file.suffix.lower() == ".tsv" else ","
-    with file.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream, delimiter=delimiter)
-        missing = {"path", "label"} - set(reader.fieldnames or ())
-        if missing:
-            raise ValueError(f"{str(file)!r} lacks the column {', '.join(sorted(missing))}")
-        rows = []
-        for row in reader:
-            labels = [name.strip() for name in (row["label"] or "").split(";") if name.strip()]
-            if not row["path"] or not labels:
-                raise ValueError(f"{str(file)!r}, line {reader.line_num}: a row needs a path and a label")
-            split = row.get("split") or hashed_split(row["path"])
-            rows.append({"path": row["path"], "label": labels, "split": split})
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{str(file)!r} is not UTF-8 text: {error}") from error
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    columns = [name.strip() for name in next(reader, [])]
+    missing = {"path", "label"} - set(columns)
+    if missing:
+        raise ValueError(f"{str(file)!r} lacks the column {', '.join(sorted(missing))}")
+    rows = []
+    for values in reader:
+        if not values:
+            continue
+        row = dict(zip_longest(columns, (value.strip() for value in values), fillvalue=""))
+        labels = [name.strip() for name in row["label"].split(";") if name.strip()]
+        if not row["path"] or not labels:
+            raise ValueError(f"{str(file)!r}, line {reader.line_num}: a row needs a path and a label")
+        split = row.get("split") or hashed_split(row["path"])
+        rows.append({"path": row["path"], "label": labels, "split": split})
     return rows

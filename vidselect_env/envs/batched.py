@@ -39,7 +39,7 @@ class SelectVectorEnv(VectorEnv):
     Attribute `recorder`: a `RolloutRecorder` that every step is told to, or None.
 
     Raises:
-        ValueError: `repeat_context` does not divide `num_envs`.
+        ValueError: `repeat_context` does not divide `num_envs`, or there is no such `render_mode`.
     """
 
     metadata = {"render_modes": ["rgb_array"], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
@@ -54,6 +54,8 @@ class SelectVectorEnv(VectorEnv):
     ) -> None:
         if num_envs < 1 or repeat_context < 1 or num_envs % repeat_context:
             raise ValueError(f"repeat_context ({repeat_context}) must divide num_envs ({num_envs})")
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(f"render_mode ({render_mode!r}) must be None or one of {self.metadata['render_modes']}")
         self.problem = problem
         self.num_envs = num_envs
         self.repeat_context = repeat_context

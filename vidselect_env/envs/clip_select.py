@@ -96,7 +96,7 @@ class ClipSelectProblem(SelectionProblem):
         return self.source.observe(self.observation, self.videos(contexts), self.candidates(contexts))
 
     def selection(self, contexts: Tensor, actions: Tensor) -> Tensor:
-        chosen = torch.nn.functional.one_hot(actions.view(len(contexts), self.decisions), self.num_clips)
+        chosen = torch.nn.functional.one_hot(actions.view(len(contexts), self.decisions).long(), self.num_clips)
         return chosen.bool().flatten(1)
 
     def choose(self, scores: Tensor) -> Tensor:

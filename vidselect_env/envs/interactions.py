@@ -59,13 +59,14 @@ class InteractionLog:
             name: torch.cat([part[name] for part in self._parts]).numpy() for name in self._parts[0]
         }
         num_rounds, num_actions, _ = columns["expected_reward"].shape
-        np.savez(
-            self.path,
-            n_rounds=num_rounds,
-            n_actions=num_actions,
-            position=np.zeros(num_rounds, dtype=np.int64),
-            **columns,
-        )
+        with self.path.open("wb") as file:  # given a path, NumPy would append a suffix
+            np.savez(
+                file,
+                n_rounds=num_rounds,
+                n_actions=num_actions,
+                position=np.zeros(num_rounds, dtype=np.int64),
+                **columns,
+            )
 
 
 def load_interactions(path: str | Path) -> dict[str, Any]:

@@ -121,7 +121,7 @@ class LiveSource:
         dataset: its videos.
         classifier: runs on `device`, as it is at each call; evaluation mode is the caller's choice.
         spec: grid (with a fixed number of clips) and skim, as for a bank.
-        keep_videos: decoded videos kept in memory; at least as many as a batch has.
+        keep_videos: decoded videos kept in memory; three batches are, if that is more.
 
     Raises:
         VideoError: when a video that cannot be read is asked for.
@@ -153,6 +153,7 @@ class LiveSource:
         self._pool = ThreadPoolExecutor(num_workers)
         self._decoded: OrderedDict[int, Future[VideoClips]] = OrderedDict()
         self._keep = keep_videos
+        self._batch = 1  # the most videos asked for at once
 
     def observation_shape(self, field: str) -> tuple[int, ...]:
         if field in ("features", "logits"):
@@ -181,10 +182,12 @@ class LiveSource:
         return torch.tensor(self.spec.bins_gmacs, device=self.device)[kept - 1].view(candidates.shape)
 
     def prefetch(self, videos: Tensor) -> None:
+        self._batch = max(self._batch, len(videos))
         for video in videos.tolist():
             if video not in self._decoded:
                 self._decoded[video] = self._pool.submit(decode_video, self._videos[video], spec=self.spec)
-        while len(self._decoded) > max(self._keep, 2 * len(videos)):
+            self._decoded.move_to_end(video)
+        while len(self._decoded) > max(self._keep, 3 * self._batch):
             self._decoded.popitem(last=False)
 
     def close(self) -> None:

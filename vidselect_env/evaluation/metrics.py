@@ -27,6 +27,7 @@ def top_k_accuracy(probabilities: Tensor, targets: Tensor, *, k: int) -> float:
 
 def mean_average_precision(probabilities: Tensor, targets: Tensor) -> float:
     """Mean over the classes that occur of the average precision of ranking videos by their probability."""
+    probabilities = probabilities.clamp(0, 1)  # rounded above 1, torchmetrics would take them for logits
     occurring = targets.any(0).nonzero().flatten().tolist()
     each = [binary_average_precision(probabilities[:, label], targets[:, label].int()) for label in occurring]
     return torch.stack(each).mean().item()

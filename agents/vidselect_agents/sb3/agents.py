@@ -62,7 +62,7 @@ class SB3Agent(Agent):
     ) -> None:
         super().__init__(env, config=config, seed=seed, device=device)
         if model is not None:
-            self.model = model
+            self.model, self.num_timesteps = model, model.num_timesteps
             return
         if not isinstance(env.single_action_space, self.action_spaces):
             raise ValueError(
@@ -83,6 +83,7 @@ class SB3Agent(Agent):
             },
             **settings,
         )
+        self.model.own_config = dataclasses.asdict(self.config)  # type: ignore[attr-defined]  # saved with the model
 
     def set_logger(self, logger: Logger) -> None:
         super().set_logger(logger)
@@ -133,7 +134,8 @@ class SB3Agent(Agent):
     @classmethod
     def load(cls, path: str | Path, env: SelectVectorEnv, *, device: str | torch.device = "cpu") -> Agent:
         model = cls.algorithm.load(path, env=BatchedVecEnv(env), device=device)
-        return cls(env, device=device, model=model)
+        config = cls.config_class(**model.own_config)  # type: ignore[attr-defined]
+        return cls(env, config=config, seed=model.seed or 0, device=device, model=model)
 
 
 class _Bridge(BaseCallback):

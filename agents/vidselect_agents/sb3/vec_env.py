@@ -38,7 +38,10 @@ class BatchedVecEnv(VecEnv):
     def reset(self) -> VecEnvObs:
         """Observations (B, ...); a seed given by `seed` is used once, its first for all sub-environments."""
         seed, videos = self._seeds[0], [options.get("video_index") for options in self._options]
-        options = {"video_index": videos} if all(video is not None for video in videos) else None
+        given = sum(video is not None for video in videos)
+        if given not in (0, self.num_envs):
+            raise ValueError(f"video_index must be given to all sub-environments or to none, not to {given}")
+        options = {"video_index": videos} if given else None
         observations, infos = self.env.reset(seed=seed, options=options)
         self.reset_infos = [{"video_index": video} for video in infos["video_index"].tolist()]
         self._reset_seeds()
@@ -76,7 +79,7 @@ class BatchedVecEnv(VecEnv):
         """`method_name` of the batched environment, its answer split over the sub-environments."""
         owner = self if hasattr(type(self), method_name) else self.env
         answer = getattr(owner, method_name)(*method_args, **method_kwargs)
-        return [answer[number] for number in self._numbers(indices)]
+        return [None if answer is None else answer[number] for number in self._numbers(indices)]
 
     def env_is_wrapped(self, wrapper_class: type[gymnasium.Wrapper], indices: VecEnvIndices = None) -> list[bool]:
         """True for `Monitor`, whose statistics this environment gives itself."""
@@ -88,4 +91,4 @@ class BatchedVecEnv(VecEnv):
     def _numbers(self, indices: VecEnvIndices) -> list[int]:
         if indices is None:
             return list(range(self.num_envs))
-        return [indices] if isinstance(indices, int) else list(indices)
+        return [int(indices)] if isinstance(indices, int | np.integer) else list(indices)

@@ -6,6 +6,7 @@ Shapes: B contexts, T candidates, D values of a candidate's state.
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 
 class BiLSTMScorer(nn.Module):
@@ -21,9 +22,13 @@ class BiLSTMScorer(nn.Module):
         self.lstm = nn.LSTM(num_inputs, hidden, batch_first=True, bidirectional=True)
         self.fc = nn.Linear(2 * hidden, 1)
 
-    def forward(self, states: Tensor) -> Tensor:
-        """(B, T, D) float32 -> (B, T) float32."""
-        return self.fc(self.lstm(states)[0]).squeeze(-1)
+    def forward(self, states: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """(B, T, D) float32 -> (B, T) float32; with `lengths` (B,) as if each context ended there."""
+        if lengths is None:
+            return self.fc(self.lstm(states)[0]).squeeze(-1)
+        packed = pack_padded_sequence(states, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        hidden, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=states.shape[1])
+        return self.fc(hidden).squeeze(-1)
 
     def gmacs(self, num_candidates: int) -> float:
         """Multiply-adds for one context, in units of 1e9: four gates from input and state, each direction."""

@@ -222,3 +222,17 @@ def test_unknown_field_lists_the_known(bank):
 def test_parts_that_do_not_fit_are_refused(bank):
     with pytest.raises(BankError, match=r"rows of logits \(7\) must be 360"):
         bank.with_logits(torch.zeros(7, 4))
+
+
+def test_another_normalisation_is_another_bank(tmp_path, video_folder):
+    dataset = load_dataset(f"folder:{video_folder}", split="train")
+    mine = bank_spec(dataset, make_classifier("tiny_r3d", num_classes=2))
+    theirs = bank_spec(dataset, make_classifier("tiny_r3d", num_classes=2, mean=(0.0, 0.0, 0.0)))
+    assert any(line.startswith("clip_mean: ") for line in mine.difference(theirs))
+    assert mine.sha256() != theirs.sha256()
+
+
+def test_ten_crops_of_the_whole_frame_are_refused(video_folder):
+    dataset = load_dataset(f"folder:{video_folder}", split="train")
+    with pytest.raises(ValueError, match=r"ten crops \(32, 32\) must be smaller than the frames, \(32, 32\)"):
+        bank_spec(dataset, make_classifier("tiny_r3d", num_classes=2), crops=10)

@@ -34,3 +34,8 @@ def test_a_video_is_judged_by_a_head_that_never_saw_it():
 
     assert accuracy(with_head(bank, bank_head(bank, l2=1e-4))) == 1.0
     assert accuracy(cross_fitted(bank, l2=1e-4)) <= 0.6
+
+
+def test_one_fold_would_judge_what_it_was_fitted_on(bank):
+    with pytest.raises(ValueError, match=r"folds \(1\) must be at least 2"):
+        cross_fitted(bank, num_folds=1)

@@ -67,6 +67,19 @@ def test_missing_column_and_empty_label_are_named(tmp_path):
         load_dataset(f"csv:{manifest}", split="train")
 
 
+def test_spaces_around_commas_and_quotes_do_not_count(tmp_path):
+    manifest = tmp_path / "list.csv"
+    manifest.write_text('path, label , split\na.mp4 , "x;y", train\n\n"b, c.mp4",y,test\n')
+    train, test = (load_dataset(f"csv:{manifest}", split=split) for split in ("train", "test"))
+    assert train.class_names == ("x", "y")
+    assert [video.labels for video in train.videos] == [(0, 1)]
+    assert train.videos[0].path == str(tmp_path / "a.mp4")
+    assert test.videos[0].path == str(tmp_path / "b, c.mp4")
+    manifest.write_bytes("path,label\nä.mp4,x\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"list\.csv' is not UTF-8 text"):
+        load_dataset(f"csv:{manifest}", split="all")
+
+
 def test_label_out_of_range_names_the_video():
     with pytest.raises(ValueError, match=r"label 2 of 'x.mp4' is out of range: there are 2 classes"):
         VideoDataset(name="d", split="s", class_names=("a", "b"), videos=(LabelledVideo("x.mp4", (2,)),))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vidselect_classifiers import make_classifier
-from vidselect_env.bank import SkimSpec, bank_spec, build_bank
+from vidselect_env.bank import SkimSpec, bank_spec, build_bank, decode
 from vidselect_env.datasets import load_dataset
 from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.clip_select import ClipSelectProblem
@@ -79,3 +79,25 @@ def test_a_live_source_needs_a_fixed_number_of_candidates(sources, video_folder)
     spec = bank_spec(dataset, sources[1].classifier, num_clips=None)
     with pytest.raises(ValueError, match="fixed num_clips"):
         LiveSource(dataset, sources[1].classifier, spec=spec)
+
+
+def test_every_video_is_decoded_once_while_it_is_needed(tmp_path, video_folder, monkeypatch):
+    """Batches of two, of eight videos in turn: what is decoded ahead must still be there when it is asked for."""
+    dataset = load_dataset(f"folder:{video_folder}", split="train")
+    spec = bank_spec(dataset, make_classifier("tiny_r3d", num_classes=2), num_clips=3, skim=SkimSpec(num_frames=1))
+    decoded = []
+    real = decode.decode_video
+    monkeypatch.setattr(
+        "vidselect_env.envs.sources.decode_video",
+        lambda video, *, spec: decoded.append(video.path) or real(video, spec=spec),
+    )
+    source = LiveSource(dataset, make_classifier("tiny_r3d", num_classes=2), spec=spec, keep_videos=2)
+    batches = torch.arange(8).view(4, 2)
+    source.prefetch(batches[1])  # what comes next, before what is asked for now
+    candidates = torch.zeros(2, 1, dtype=torch.int64)
+    for number, batch in enumerate(batches):
+        source.observe("skim", batch, candidates)
+        source.probabilities(batch, candidates)
+        source.prefetch(batches[min(number + 1, 3)])
+    source.close()
+    assert sorted(decoded) == sorted(video.path for video in dataset.videos)

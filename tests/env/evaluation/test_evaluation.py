@@ -159,3 +159,21 @@ def test_report_sweeps_sections_as_far_as_candidates_go(problem, tmp_path):
     assert "| first |" in path.read_text()
     assert (tmp_path / "accuracy_clips.png").stat().st_size > 1000
     assert (tmp_path / "accuracy_gmacs.png").stat().st_size > 1000
+
+
+def test_average_precision_of_probabilities_that_rounding_put_above_1():
+    probabilities = torch.rand(200, 2, generator=torch.Generator().manual_seed(0)) ** 20  # most are tiny
+    targets = torch.rand(200, 2, generator=torch.Generator().manual_seed(1)) < probabilities.sqrt() + 0.1
+    expected = mean_average_precision(probabilities, targets)
+    probabilities[probabilities.argmax(0), [0, 1]] = 1 + 2**-23
+    assert mean_average_precision(probabilities, targets) == pytest.approx(expected)
+
+
+def test_actions_of_any_integer_type_are_taken():
+    class Narrow(PredictsZero):
+        def predict(self, observation, **options):
+            return torch.zeros(len(observation), 2, dtype=torch.int32).numpy(), None
+
+    assert str(evaluate(Narrow(), two_video_problem(), name="x")) == str(
+        evaluate(PredictsZero(), two_video_problem(), name="x")
+    )

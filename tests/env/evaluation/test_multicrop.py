@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 import torch
 
@@ -98,16 +96,8 @@ def test_one_crop_is_the_ordinary_evaluation(ten_crop_bank):
     assert str(by_crops) == str(evaluate(All(), problem, name="x"))
 
 
-def test_frames_that_are_not_there_are_neither_kept_nor_paid_for(make_bank):
-    whole = make_bank(num_videos=1, num_clips=9)
-    bank = dataclasses.replace(
-        whole,
-        video_paths=("a", "b", "c"),
-        num_video_frames=torch.tensor([2, 4, 3]),
-        targets=whole.targets.expand(3, -1),
-        offsets=torch.tensor([0, 2, 6, 9]),
-    )
-    problem = FrameSelectProblem(BankSource(bank), num_frames=None, num_kept=3)
+def test_frames_that_are_not_there_are_neither_kept_nor_paid_for(make_ragged_bank):
+    problem = FrameSelectProblem(BankSource(make_ragged_bank([2, 4, 3])), num_frames=None, num_kept=3)
 
     class Latest(ScoresFrames):
         def select(self, problem, contexts):

@@ -1,0 +1,50 @@
+"""Options that name a classifier, and folders of results."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from vidselect_classifiers import weights_sha256
+from vidselect_env.bank.cached import resolve_bank
+from vidselect_env.classifier_options import ClassifierOptions
+from vidselect_env.run import claim_results, read_config
+
+
+def test_what_weights_leave_open_follows_from_the_seed():
+    options = ClassifierOptions(sgs="layer2")  # the weights know no sampling
+    hashes = [weights_sha256(options.make_classifier(seed=seed)) for seed in (0, 0, 1)]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+@dataclass(frozen=True)
+class Settings:
+    epochs: int = 2
+    out: Path = Path("x")
+
+
+def test_results_of_other_settings_are_not_mixed(tmp_path):
+    claim_results(tmp_path, free=("out",), mine=Settings())
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(read_config(tmp_path) | {"commit": "first"}))
+    claim_results(tmp_path, free=("out",), mine=Settings(out=Path("y")))
+    assert read_config(tmp_path)["commit"] == "first"  # it made the results that are there
+    with pytest.raises(ValueError, match="holds results with epochs 2, not 3: choose another --out"):
+        claim_results(tmp_path, free=("out",), mine=Settings(epochs=3))
+
+
+def test_the_small_bank_finds_its_videos_after_the_cache_was_cleared_of_them_or_moved(tmp_path, monkeypatch):
+    monkeypatch.setattr("vidselect_env.bank.cached.SMALL_BANK_VIDEOS", 2)
+    for cache in ("first", "second"):
+        monkeypatch.setenv("VIDSELECT_CACHE", str(tmp_path / cache))
+        assert all(Path(path).exists() for path in resolve_bank(None).video_paths)
+        for folder in (tmp_path / cache).glob("synthetic-*"):
+            shutil.rmtree(folder)
+        assert all(Path(path).exists() for path in resolve_bank(None).video_paths)
+        if cache == "first":
+            shutil.copytree(tmp_path / "first", tmp_path / "second")
+            shutil.rmtree(tmp_path / "first")
