@@ -74,12 +74,12 @@ TRAINING_COLUMNS = (
 
 def main() -> None:
     config = tyro.cli(BenchmarkConfig, description=__doc__)
+    if config.crops != 1:
+        raise SystemExit(f"crops ({config.crops}) must be 1 here: train_agent.py reports ten of them")
     try:
         claim_results(config.out, free=FREE, benchmark=config)
     except ValueError as error:
         raise SystemExit(str(error)) from None
-    if config.crops != 1:
-        raise SystemExit(f"crops ({config.crops}) must be 1 here: train_agent.py reports ten of them")
     found = [agent for agent in config.agents if (result_folder(config, agent, 0) / "result.json").exists()]
     if found:
         Console().print(f"results of {', '.join(found)} in {config.out} are taken as they are", highlight=False)

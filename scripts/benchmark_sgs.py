@@ -33,7 +33,7 @@ VARIANTS: dict[str, dict[str, Any] | None] = {
     "none": None,
     "after layer2": {"after": "layer2"},
     "after layer2, kronecker": {"after": "layer2", "kernel": "kronecker"},
-    "after layer2, kronecker, 6 bins": {"after": "layer2", "kernel": "kronecker", "num_bins": 6},
+    "after layer2, kronecker, 7 bins": {"after": "layer2", "kernel": "kronecker", "num_bins": 7},
     "after layer1": {"after": "layer1"},
 }
 SPEEDS = ("still", "slow", "fast")
@@ -57,6 +57,7 @@ class SGSConfig:
         num_videos: for training; the tests are half as many, at most 4000.
         epochs: of the first training.
         more_epochs: of each variant.
+        learning_rate: of these, at the most; of the first training it is 0.05.
         num_frames: of a clip.
         out: the folder of results.
     """
@@ -65,7 +66,8 @@ class SGSConfig:
     variants: tuple[str, ...] = tuple(VARIANTS)
     num_videos: int = 24000
     epochs: int = 4
-    more_epochs: int = 12
+    more_epochs: int = 8
+    learning_rate: float = 0.05
     num_frames: int = 16
     out: Path = Path("runs/sgs")
 
@@ -100,7 +102,7 @@ def one(config: SGSConfig, sets: list[VideoDataset], variant: str, seed: int) ->
         folder,
         seed,
         epochs=config.more_epochs,
-        learning_rate=0.02,
+        learning_rate=config.learning_rate,
         weights=first,
         sgs=VARIANTS[variant],
     )

@@ -44,7 +44,7 @@ from vidselect_env.evaluation.multicrop import SCHEMES, evaluate_crops
 from vidselect_env.evaluation.pictures import plot_bins, plot_motion, plot_places, plot_ranked
 from vidselect_env.evaluation.report import sweep_budgets, write_report
 from vidselect_env.evaluation.table import print_table, write_csv
-from vidselect_env.experiment import Experiment, ExperimentConfig, make_experiment, steps_of
+from vidselect_env.experiment import Experiment, ExperimentConfig, environment_of, make_experiment, steps_of
 from vidselect_env.run import HEAD, new_run_folder, read_config, run_logger, write_config
 
 
@@ -160,12 +160,10 @@ def evaluate_run(config: EvalConfig) -> Path:
     saved |= {name: value for name, value in changes.items() if value is not None}
     experiment_config = TrainConfig(**saved)
     cls = loadable_class(experiment_config.agent)
-    env_name = getattr(cls, "environment", "VideoClipSelect-v0")
-    if experiment_config.environment != "auto":
-        env_name = experiment_config.environment
-    foreign = ("kept", config.kept) if env_name == "VideoClipSelect-v0" else ("sections", config.sections)
-    if foreign[1] is not None:
-        raise SystemExit(f"--{foreign[0]} {foreign[1]} does not fit {env_name}, which {config.eval} was trained on")
+    environment = environment_of(experiment_config, cls)
+    foreign = "kept" if environment == "VideoClipSelect-v0" else "sections"
+    if getattr(config, foreign) is not None:
+        raise SystemExit(f"--{foreign} {getattr(config, foreign)} is no option of {environment}, which the run is of")
     head = load_head(config.eval / HEAD) if (config.eval / HEAD).exists() else None
     if (config.classifier or config.weights) is not None or _class_names(experiment_config) != class_names:
         head = None  # it was fitted on another classifier's features, or for other classes

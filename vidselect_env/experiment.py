@@ -121,9 +121,7 @@ def make_problem(
     environment: str | None = None,
 ) -> SelectionProblem:
     """The problem of a configuration on a source: the one that is named, or that `agent_class` is made for."""
-    environment = environment or config.environment
-    if environment == "auto":
-        environment = getattr(agent_class, "environment", "VideoClipSelect-v0")
+    environment = environment or environment_of(config, agent_class)
     observation: str = config.observation
     if observation == "auto":
         observation = "features+predictions" if environment == "VideoFrameSelect-v0" else "skim"
@@ -146,6 +144,13 @@ def make_problem(
         penalty=config.penalty,
         per_section=getattr(agent_class, "per_section", False),
     )
+
+
+def environment_of(config: ExperimentConfig, agent_class: Any) -> str:
+    """The environment that a configuration names, or that `agent_class` is made for."""
+    if config.environment != "auto":
+        return config.environment
+    return getattr(agent_class, "environment", "VideoClipSelect-v0")
 
 
 def steps_of(problem: SelectionProblem, num_videos: int) -> int:

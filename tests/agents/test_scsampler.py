@@ -1,4 +1,4 @@
-"""SCSampler, MGSampler, ranking and the empirical reference on banks made by hand."""
+"""SCSampler, ranking and the empirical reference on banks made by hand."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import dataclasses
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from vidselect_agents import make_agent
 from vidselect_agents.scorers.frames import stream_network
@@ -22,45 +20,13 @@ from vidselect_env.video.errors import VideoError
 COMBINATIONS = ("visual", "audio", "convex_score", "convex_list", "union", "intersect", "joint")
 
 
-def signal_bank(num_videos: int = 60, num_clips: int = 8, *, silent: tuple[int, ...] = (), seed: int = 0) -> ClipBank:
-    """Two of eight clips show the class, and only there vectors point its way and its tone is heard."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.randint(3, (num_videos,), generator=generator)
-    good = torch.rand(num_videos, num_clips, generator=generator).argsort(-1) < 2
-    logits = torch.randn(num_videos, num_clips, 3, generator=generator)
-    logits += 5 * good[..., None] * torch.nn.functional.one_hot(labels, 3)[:, None]
-    logits[~good] += 4 * torch.nn.functional.one_hot(torch.tensor(0), 3)  # idle clips are taken for class 0
-    directions = torch.tensor([[2.0, 0.0], [0.0, 2.0], [-2.0, 0.0]])[labels]
-    vectors = 0.3 * torch.randn(num_videos, num_clips, 2, 2, 4, 5, generator=generator)
-    vectors += (good[..., None] * directions[:, None])[:, :, None, :, None, None]
-    mel = -10 + torch.randn(num_videos, num_clips, 40, 200, generator=generator)
-    for video, label in enumerate(labels.tolist()):
-        mel[video, good[video], 10 * label + 5] += 6
-    mel[list(silent)] = torch.nan
-    skim = torch.randint(100, 156, (num_videos, num_clips, 1, 3, 8, 8), generator=generator).repeat(1, 1, 3, 1, 1, 1)
-    skim[good] += torch.randint(-90, 90, (int(good.sum()), 3, 3, 8, 8), generator=generator)
-    return ClipBank.from_tensors(
-        logits,
-        labels.tolist(),
-        skim=skim.clamp(0, 255).to(torch.uint8),
-        signals={"vectors": vectors.half(), "mel": mel.half()},
-    )
-
-
-def make_env(bank: ClipBank, **options) -> SelectVectorEnv:
-    problem = FrameSelectProblem(
-        BankSource(bank), **({"num_frames": 8, "num_kept": 2, "observation": "predictions"} | options)
-    )
-    return SelectVectorEnv(problem, num_envs=20)
-
-
 def scsampler(env: SelectVectorEnv, **options):
     return make_agent("scsampler", env, **({"streams": ("vectors",)} | options))
 
 
 @pytest.fixture(scope="module")
-def env() -> SelectVectorEnv:
-    return make_env(signal_bank())
+def env(signal_bank, frames_env) -> SelectVectorEnv:
+    return frames_env(signal_bank())
 
 
 @pytest.mark.parametrize("combination", COMBINATIONS)
@@ -89,8 +55,8 @@ def test_saliency_lies_between_0_and_1(env):
         assert ((scores >= 0) & (scores <= 1)).all()
 
 
-def test_a_silent_video_is_judged_by_sight():
-    env = make_env(signal_bank(silent=(0, 3)))
+def test_a_silent_video_is_judged_by_sight(signal_bank, frames_env):
+    env = frames_env(signal_bank(silent=(0, 3)))
     both = scsampler(env, combination="union", visual_share=0.0, seed=3)
     sight = scsampler(env, combination="visual", seed=3)
     sight.networks["vectors"].load_state_dict(both.networks["vectors"].state_dict())
@@ -113,13 +79,13 @@ def test_every_second_clip_is_scored_for_half_the_cost(env):
     assert (scsampler(env, every=5).select(env.problem.with_kept(3), contexts).sum(-1) == 2).all()
 
 
-def test_a_bank_without_its_signals_is_refused(make_bank):
-    env = make_env(make_bank(num_clips=8))
+def test_a_bank_without_its_signals_is_refused(make_bank, frames_env):
+    env = frames_env(make_bank(num_clips=8))
     with pytest.raises(BankError, match="no field 'vectors'"):
         scsampler(env)
 
 
-def test_a_saved_sampler_serves_another_classifier(env, tmp_path):
+def test_a_saved_sampler_serves_another_classifier(env, tmp_path, signal_bank, frames_env):
     agent = scsampler(env, combination="visual").learn(20 * 30)
     agent.save(tmp_path / "agent.safetensors")
     bank = signal_bank(seed=1)
@@ -129,11 +95,11 @@ def test_a_saved_sampler_serves_another_classifier(env, tmp_path):
         skim=bank.field("skim").joined().view(60, 8, 3, 3, 8, 8),
         signals={"vectors": bank.field("vectors").joined().view(60, 8, 2, 2, 4, 5)},
     )
-    loaded = type(agent).load(tmp_path / "agent.safetensors", make_env(other))
+    loaded = type(agent).load(tmp_path / "agent.safetensors", frames_env(other))
     assert loaded.config.num_classes == 3
     contexts = torch.arange(60)
     torch.testing.assert_close(
-        loaded.scores(make_env(other).problem, contexts), agent.scores(make_env(bank).problem, contexts)
+        loaded.scores(frames_env(other).problem, contexts), agent.scores(frames_env(bank).problem, contexts)
     )
 
 
@@ -174,11 +140,11 @@ def test_pretrained_layers_learn_slowly_also_after_saving_and_loading(env, monke
         assert len(slow["params"]) == len(list(each.networks["vectors"].parameters())) - 2  # all but the last layer
 
 
-def test_a_union_is_the_same_whichever_videos_stand_beside():
+def test_a_union_is_the_same_whichever_videos_stand_beside(signal_bank, frames_env):
     """Of 2 and 38 candidates, 10 are kept; the short video must not shrink the other's K'."""
     whole = signal_bank(num_videos=2, num_clips=20)
     bank = dataclasses.replace(whole, offsets=torch.tensor([0, 2, 40]))
-    env = make_env(bank, num_frames=None, num_kept=10)
+    env = frames_env(bank, num_frames=None, num_kept=10)
     agent = scsampler(env, combination="union", visual_share=0.5)
     together = agent.select(env.problem, torch.tensor([0, 1]))[1]
     assert torch.equal(together, agent.select(env.problem, torch.tensor([1]))[0])
@@ -205,76 +171,13 @@ def test_scoring_in_pieces_is_scoring_at_once(env, monkeypatch):
     torch.testing.assert_close(agent.scores(env.problem, torch.arange(10)), whole)
 
 
-def test_ranking_learns_the_order_of_the_largest_logits(env):
-    skims = make_env(signal_bank(), observation="skim")
+def test_ranking_learns_the_order_of_the_largest_logits(env, signal_bank, frames_env):
+    skims = frames_env(signal_bank(), observation="skim")
     agent = make_agent("ranking", skims, worth="label", learning_rate=3e-3).learn(20 * 60)
     ours, uniform = (evaluate(each, skims.problem, name="x").top1 for each in (agent, make_agent("uniform", skims)))
     assert ours > uniform + 0.15
     with pytest.raises(ValueError, match=r"worth \('x'\) must be one of largest_logit"):
         make_agent("ranking", skims, worth="x")
-
-
-def test_mgsampler_finds_what_moves():
-    env = make_env(signal_bank(), observation="skim")
-    contexts = torch.arange(60)
-    moving = (
-        env.problem.source.observe("vectors", contexts, env.problem.candidates(contexts))
-        .float()
-        .abs()
-        .mean((2, 3, 4, 5))
-    )
-    for difference in ("image", "feature"):
-        chosen = make_agent("mgsampler", env, difference=difference, mu=1.0).select(env.problem, contexts)
-        assert (chosen.sum(-1) == 2).all()
-        found = (chosen & (moving > moving.mean())).sum() / chosen.sum()
-        assert found > 0.9
-    magnitude = make_agent("mgsampler", env, strategy="magnitude").select(env.problem, contexts)
-    assert (magnitude & (moving > moving.mean())).sum() == magnitude.sum()
-
-
-def test_mgsampler_without_mu_is_segment_based_sampling_and_uniform():
-    env = make_env(signal_bank(), observation="skim")
-    contexts = torch.arange(20)
-    chosen = [
-        make_agent("mgsampler", env, **options).select(env.problem, contexts)
-        for options in ({"mu": 0.0}, {"strategy": "segment"})
-    ]
-    assert torch.equal(*chosen)
-    assert torch.equal(chosen[0], make_agent("uniform", env).select(env.problem, contexts))
-
-
-def test_mgsampler_pays_for_no_classification_whatever_its_problem_shows(tmp_path):
-    env = make_env(signal_bank())  # which shows predictions
-    agent = make_agent("mgsampler", env)
-    assert evaluate(agent, env.problem, name="x").clips_per_video == 2
-    with pytest.raises(ValueError, match="looks at skims, not at observations of predictions"):
-        agent.predict(env.problem.observe(torch.arange(2)))
-    with pytest.raises(ValueError, match=r"filters \('a.safetensors'\) must be of difference 'feature', not 'image'"):
-        make_agent("mgsampler", env, filters="a.safetensors")
-
-
-def test_single_frames_are_compared_with_the_candidate_before():
-    skim = torch.zeros(1, 4, 1, 3, 2, 2, dtype=torch.uint8)
-    skim[0, 2:] = 60
-    env = make_env(signal_bank(), observation="skim")
-    assert make_agent("mgsampler", env).curves(skim).tolist() == [[0, 0, 60, 0]]
-    assert make_agent("mgsampler", env).curves(skim.repeat(1, 1, 4, 1, 1, 1)).tolist() == [[0, 0, 60, 0]]
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(1, 8), st.floats(0, 2), st.integers(0, 99))
-def test_mgsampler_gives_the_asked_number_without_repeats(num_kept, mu, seed):
-    env = make_env(signal_bank(num_videos=4, seed=seed), num_kept=num_kept, observation="skim")
-    chosen = make_agent("mgsampler", env, mu=mu).select(env.problem, torch.arange(4))
-    assert (chosen.sum(-1) == num_kept).all()
-
-
-def test_mgsampler_has_no_multiply_adds_without_convolutions(env):
-    skims = make_env(signal_bank(), observation="skim")
-    assert make_agent("mgsampler", skims).scorer_gmacs(skims.problem) == 0
-    # 8 candidates x 2 differences of 8 x 8 grey pixels x 8 filters of 7 x 7.
-    expected = 8 * 2 * 64 * 8 * 49 / 1e9
-    assert make_agent("mgsampler", skims, difference="feature").scorer_gmacs(skims.problem) == pytest.approx(expected)
 
 
 def test_empirical_draws_where_the_oracle_chose():
@@ -289,7 +192,7 @@ def test_empirical_draws_where_the_oracle_chose():
     assert (chosen.sum(-1) == 2).all()
 
 
-def test_scorers_also_choose_one_a_section():
+def test_scorers_also_choose_one_a_section(signal_bank):
     problem = ClipSelectProblem(BankSource(signal_bank(num_clips=8)), num_sections=2, num_clips=4)
     env = SelectVectorEnv(problem, num_envs=4)
     for name, options in (("scsampler", {"streams": ("vectors",)}), ("mgsampler", {}), ("ranking", {})):
@@ -297,19 +200,8 @@ def test_scorers_also_choose_one_a_section():
         assert (chosen.sum(-1) == 1).all(), name
 
 
-def test_the_samplers_choice_does_not_depend_on_the_other_videos():
-    bank = signal_bank()
-    skim = bank.field("skim").joined().view(60, 8, 3, 3, 8, 8).clone()
-    skim[1, :, 1:] = skim[1, :, :1]  # nothing moves within its clips
-    still = ClipBank.from_tensors(torch.zeros(60, 8, 3), [0] * 60, skim=skim)
-    env = make_env(still, observation="skim")
-    agent = make_agent("mgsampler", env)
-    together, alone = agent.select(env.problem, torch.arange(4))[1], agent.select(env.problem, torch.tensor([1]))[0]
-    assert torch.equal(together, alone)
-
-
-def test_silence_does_not_change_the_audio_network():
-    env = make_env(signal_bank(silent=tuple(range(60))))
+def test_silence_does_not_change_the_audio_network(signal_bank, frames_env):
+    env = frames_env(signal_bank(silent=tuple(range(60))))
     agent = scsampler(env, combination="union").learn(40)
     norms = [m for m in agent.networks["mel"].modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert all(int(norm.num_batches_tracked) == 0 for norm in norms)
