@@ -68,7 +68,8 @@ def main() -> None:
     signals = signals_of(experiment_config, signals_wanted(saved["agent"], settings))
     spec = looks_spec(experiment_config, classifier, ("skim", *signals), class_names)
     # The agent asks its environment for shapes alone: one video of nothing has them.
-    env = SelectVectorEnv(problem_on(BankSource(one_video_bank(spec, experiment_config.candidates or 30))), num_envs=1)
+    nothing = one_video_bank(spec, experiment_config.candidates or 30, feature_dim=classifier.feature_dim)
+    env = SelectVectorEnv(problem_on(BankSource(nothing)), num_envs=1)
     agent = load_agent(cls, config.run, env, device=experiment_config.torch_device)
     looked_at = looks_at(agent, env.problem)
     if not looked_at:

@@ -98,6 +98,7 @@ def one_video_bank(
     num_candidates: int,
     *,
     path: str = "",
+    feature_dim: int = 0,
     offered: Tensor | None = None,
     fields: Mapping[str, Tensor] | None = None,
 ) -> ClipBank:
@@ -105,6 +106,7 @@ def one_video_bank(
 
     Args:
         path: of its file.
+        feature_dim: of features, all zero, for whoever asks for their shape; none without.
         offered: (K,) the candidates that `fields`, each (K, ...), are of; of the others they are zero.
     """
     decoded = {}
@@ -116,7 +118,8 @@ def one_video_bank(
             whole[offered] = fields[name]
         decoded[name] = whole[None]
     nothing = torch.zeros(1, num_candidates, len(spec.class_names))
-    bank = ClipBank.from_tensors(nothing, [0], skim=decoded.pop("skim", None), signals=decoded)
+    features = torch.zeros(1, num_candidates, feature_dim) if feature_dim else None
+    bank = ClipBank.from_tensors(nothing, [0], features=features, skim=decoded.pop("skim", None), signals=decoded)
     return dataclasses.replace(bank, video_paths=(path,))
 
 

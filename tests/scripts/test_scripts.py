@@ -210,6 +210,16 @@ def test_settings_of_a_benchmarked_agent_are_values_not_texts(monkeypatch):
     assert parse_agent(text) == ("scsampler", settings | {"streams": ("vectors", "intra"), "combination": "joint"})
 
 
+def test_an_agent_that_needs_the_classifier_first_recognises_nothing(run_script, workplace, video_folder, common):
+    run_script("train_agent.py", "--agent", "as", "--total-timesteps", "4", "--runs", str(workplace / "as"), *common)
+    [folder] = (workplace / "as").iterdir()
+    video = str(video_folder / "test" / "left" / "0.mp4")
+    output = run_script("recognise.py", "--run", str(folder), video, ok=False)
+    assert "looks at features+predictions: it needs the classifier first" in output
+    output = run_script("train_agent.py", "--eval", str(folder), "--sections", "1", ok=False)
+    assert "--sections 1 is no option of VideoFrameSelect-v0" in output
+
+
 def test_scsampler_is_trained_evaluated_with_other_weights_and_recognises(run_script, workplace, video_folder, common):
     """The small folder's videos have no sound: they are judged by sight."""
     arguments = ["--agent", "scsampler", "--total-timesteps", "16", "--runs", str(workplace / "sc"), *common]
