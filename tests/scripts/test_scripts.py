@@ -6,6 +6,7 @@ import csv
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -101,6 +102,18 @@ def test_a_saved_run_is_evaluated_on_another_number_of_sections(run_script, work
     with (folder / "results.csv").open() as stream:
         clips = {row["selector"]: float(row["clips_per_video"]) for row in csv.DictReader(stream)}
     assert clips == {"random": 1, "uniform": 1, "dense": 3, "oracle": 1, "dsn": 1}
+
+
+def test_a_saved_run_is_evaluated_on_a_folder_without_a_training_split(run_script, workplace, video_folder, agent_run):
+    shutil.copytree(video_folder / "test", workplace / "only-test" / "test")
+    run_script(
+        *("train_agent.py", "--eval", str(agent_run), "--dataset", f"folder:{workplace / 'only-test'}"),
+        *("--runs", str(workplace / "tested")),
+    )
+    [folder] = (workplace / "tested").iterdir()
+    assert (folder / "results.csv").exists()
+    output = run_script("train_agent.py", "--eval", str(agent_run), "--kept", "1", ok=False)
+    assert "--kept 1 is no option of VideoClipSelect-v0" in output
 
 
 def test_a_video_is_recognised_by_the_clips_that_a_run_chooses(run_script, video_folder, agent_run):
