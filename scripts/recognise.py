@@ -17,6 +17,7 @@ from rich.table import Table
 from vidselect_agents import load_agent, loadable_class, restored_settings, signals_wanted
 from vidselect_classifiers import ClipClassifier
 from vidselect_env.bank import BankSpec
+from vidselect_env.bank.build import clips_of
 from vidselect_env.bank.head import load_head
 from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.problem import SelectionProblem
@@ -31,7 +32,6 @@ from vidselect_env.experiment import (
 )
 from vidselect_env.recognition import Recognition, one_video_bank, recognise
 from vidselect_env.run import HEAD, read_config
-from vidselect_env.video.clips import ClipGrid
 from vidselect_env.video.errors import VideoError
 
 
@@ -93,20 +93,13 @@ def looks_spec(
     config: ExperimentConfig, classifier: ClipClassifier, fields: tuple[str, ...], class_names: tuple[str, ...]
 ) -> BankSpec:
     """The grid of a configuration and some of its decoded fields."""
-    geometry = classifier.geometry
     return BankSpec(
         dataset="",
         split="",
         dataset_fingerprint="",
         class_names=class_names,
-        classifier=classifier.name,
         weights_sha256="",
-        classifier_gmacs=classifier.gmacs_per_clip(),
-        clip_resize=geometry.resize,
-        clip_crop=geometry.crop,
-        clip_mean=geometry.mean,
-        clip_std=geometry.std,
-        grid=ClipGrid(num_clips=config.candidates, num_frames=geometry.num_frames, frame_stride=geometry.frame_stride),
+        **clips_of(classifier, num_clips=config.candidates),
         fields=fields,
         skim=skim_spec(config) if "skim" in fields else None,
         signals=signal_spec(config) if set(fields) - {"skim"} else None,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from vidselect_classifiers import ClipClassifier, make_classifier
+from vidselect_env.seeding import seeded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +48,7 @@ class ClassifierOptions:
             ValueError: a name that is not known, or weights that do not fit.
         """
         sgs = {"after": self.sgs, "num_bins": self.sgs_bins, "kernel": self.sgs_kernel}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             return make_classifier(
                 self.classifier,
                 weights=self.weights,

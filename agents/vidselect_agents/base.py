@@ -9,8 +9,7 @@ import dataclasses
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -156,14 +155,6 @@ class ObservingAgent(Agent):
             actions = actions.view(len(actions))
         actions = actions[0] if is_single else actions
         return (actions.cpu().numpy() if isinstance(observation, np.ndarray) else actions), state
-
-
-@contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Initial weights and dropout inside follow from the seed; torch's global generators are left as they were."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
 
 
 def progress(total: int, *, label: str, shown: bool) -> tqdm:

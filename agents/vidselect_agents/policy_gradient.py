@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vidselect_agents.base import Agent, Callback, ObservingAgent, progress, seeded
+from vidselect_agents.base import Agent, Callback, ObservingAgent, progress
 from vidselect_agents.gradients import BASELINES, MovingAverage, all_arms_loss, sampled_loss
 from vidselect_agents.selection import OnePerSection, Selection
 from vidselect_env.envs.batched import SelectVectorEnv
+from vidselect_env.seeding import seeded
 
 
 @dataclass(frozen=True, kw_only=True)

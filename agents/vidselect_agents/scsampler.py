@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vidselect_agents.base import seeded
 from vidselect_agents.combine import convex_list, convex_score, intersect_list, union_list
 from vidselect_agents.ranking_losses import saliency_ranking_loss
 from vidselect_agents.references import label_probabilities
@@ -24,6 +23,7 @@ from vidselect_classifiers import gmacs
 from vidselect_env.datasets.base import label_shares
 from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.problem import SelectionProblem
+from vidselect_env.seeding import seeded
 from vidselect_env.video.errors import VideoError
 
 COMBINATIONS = ("visual", "audio", "convex_score", "convex_list", "union", "intersect", "joint")

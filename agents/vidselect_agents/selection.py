@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vidselect_env.envs.frame_select import largest
+
 
 class Selection(ABC):
     """Actions of B contexts, of G independent decisions each.
@@ -91,8 +93,7 @@ class KeepOrDrop(Selection):
     def mode(self) -> Tensor:
         if self.num_kept is None:
             return (self.scores > 0).to(torch.int8)
-        kept = self.scores.topk(min(self.num_kept, self.scores.shape[-1]), dim=-1).indices
-        return torch.zeros_like(self.scores, dtype=torch.int8).scatter_(-1, kept, 1)
+        return largest(self.scores, self.num_kept).to(torch.int8)
 
     def log_prob(self, actions: Tensor) -> Tensor:
         signed = torch.where(actions.bool(), self.scores, -self.scores)

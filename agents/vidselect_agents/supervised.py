@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vidselect_agents.base import Agent, Callback, ObservingAgent, progress, seeded
+from vidselect_agents.base import Agent, Callback, ObservingAgent, progress
 from vidselect_agents.scorers.cost import gmacs_of_observations
 from vidselect_agents.scorers.sections import make_backbone
 from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.problem import SelectionProblem
+from vidselect_env.seeding import seeded
 
 
 class SupervisedAgent(Agent):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from filelock import FileLock, Timeout
@@ -44,7 +44,6 @@ def bank_spec(
 
     A classifier whose clips cost different amounts adds the field `num_bins`.
     """
-    geometry = classifier.geometry
     bins_gmacs = gmacs_by_bins(classifier)
     fields = (*fields, "num_bins") if bins_gmacs else tuple(fields)
     return BankSpec(
@@ -52,20 +51,28 @@ def bank_spec(
         split=dataset.split,
         dataset_fingerprint=dataset.fingerprint(),
         class_names=dataset.class_names,
-        classifier=classifier.name,
         weights_sha256=weights_sha256(classifier),
-        classifier_gmacs=classifier.gmacs_per_clip(),
-        clip_resize=geometry.resize,
-        clip_crop=geometry.crop,
-        clip_mean=geometry.mean,
-        clip_std=geometry.std,
-        grid=ClipGrid(num_clips=num_clips, num_frames=geometry.num_frames, frame_stride=geometry.frame_stride),
+        **clips_of(classifier, num_clips=num_clips),
         fields=fields,
         skim=(skim or SkimSpec()) if "skim" in fields else None,
         signals=(signals or SignalSpec()) if set(SIGNALS) & set(fields) else None,
         bins_gmacs=bins_gmacs,
         crops=crops,
     )
+
+
+def clips_of(classifier: ClipClassifier, *, num_clips: int | None) -> dict[str, Any]:
+    """The fields of a `BankSpec` that say which clips a classifier sees, and what one costs."""
+    geometry = classifier.geometry
+    return {
+        "classifier": classifier.name,
+        "classifier_gmacs": classifier.gmacs_per_clip(),
+        "clip_resize": geometry.resize,
+        "clip_crop": geometry.crop,
+        "clip_mean": geometry.mean,
+        "clip_std": geometry.std,
+        "grid": ClipGrid(num_clips=num_clips, num_frames=geometry.num_frames, frame_stride=geometry.frame_stride),
+    }
 
 
 def build_bank(

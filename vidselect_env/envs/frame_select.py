@@ -145,8 +145,7 @@ class FrameSelectProblem(SelectionProblem):
 
     def choose(self, scores: Tensor) -> Tensor:
         """Keep the `num_kept` candidates of largest score (Algorithm 2)."""
-        best = scores.topk(min(self.num_kept, scores.shape[-1]), dim=-1).indices
-        return torch.zeros_like(scores, dtype=torch.int8).scatter_(-1, best, 1)
+        return largest(scores, self.num_kept).to(torch.int8)
 
     def uniform(self, contexts: Tensor) -> Tensor:
         """`num_kept` candidates, evenly spread."""
@@ -181,6 +180,12 @@ class FrameSelectProblem(SelectionProblem):
         )
         rewards = attention_rewards(before, fused, targets.expand(fused.shape), omega=self.omega)
         return torch.where(is_empty, -self.omega, rewards), fused, is_empty
+
+
+def largest(scores: Tensor, count: int) -> Tensor:
+    """The `count` candidates of largest score, or all where there are fewer: (..., T) -> (..., T) bool."""
+    best = scores.topk(min(count, scores.shape[-1]), dim=-1).indices
+    return torch.zeros_like(scores, dtype=torch.bool).scatter_(-1, best, True)
 
 
 def _evenly(num_frames: int, count: int, num_kept: int) -> Tensor:

@@ -11,21 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vidselect_env.envs.frame_select import FrameSelectProblem
+from vidselect_env.envs.frame_select import FrameSelectProblem, largest
 from vidselect_env.evaluation.evaluate import Result, result_of
 
 
 def frame_selection(scores: Tensor, num_kept: int) -> Tensor:
     """The m frames of largest mean score over crops, in all crops: (B, X, T) -> (B, X, T) bool."""
-    best = scores.mean(1).topk(min(num_kept, scores.shape[-1]), dim=-1).indices
-    kept = torch.zeros_like(scores[:, 0], dtype=torch.bool).scatter_(-1, best, True)
-    return kept[:, None].expand_as(scores)
+    return largest(scores.mean(1), num_kept)[:, None].expand_as(scores)
 
 
 def region_selection(scores: Tensor, num_kept: int) -> Tensor:
     """In each crop its own m frames of largest score: (B, X, T) -> (B, X, T) bool."""
-    best = scores.topk(min(num_kept, scores.shape[-1]), dim=-1).indices
-    return torch.zeros_like(scores, dtype=torch.bool).scatter_(-1, best, True)
+    return largest(scores, num_kept)
 
 
 SCHEMES = {"frame": frame_selection, "region": region_selection}
