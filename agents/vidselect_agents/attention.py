@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from vidselect_agents.gradients import reinforce_loss
 from vidselect_agents.policy_gradient import PolicyGradientAgent, PolicyGradientConfig
 from vidselect_agents.scorers.recurrent import BiLSTMScorer
-from vidselect_agents.selection import KeepOrDrop, Selection
-from vidselect_env.envs.frame_select import FrameSelectProblem
-from vidselect_env.envs.problem import SelectionProblem
-
-NEVER = -1e4  # the score of what cannot be kept: its probability is 0 in float32, and its entropy too
+from vidselect_agents.selection import KeepOrDrop
+from vidselect_env.envs.choice import BestOf
+from vidselect_env.envs.contract import Looks, LookShapes, Needs
+from vidselect_env.envs.wrappers import BatchedEnv
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,53 +47,48 @@ class AttentionAwareSampling(PolicyGradientAgent):
     """
 
     name = "as"
-    environment = "VideoFrameSelect-v0"
+    made_for = Needs(environment="VideoFrameSelect-v0")
     config_class = ASConfig
     config: ASConfig
 
-    @property
-    def problem(self) -> FrameSelectProblem:
-        problem = self.env.problem
-        if not isinstance(problem, FrameSelectProblem):
-            raise ValueError(
-                f"agent 'as' keeps or drops candidates: it does not fit {type(problem).__name__}; "
-                "use VideoFrameSelect-v0"
-            )
-        return problem
-
     def make_scorer(self) -> nn.Module:
-        return BiLSTMScorer((self.problem.observation_space.shape or ())[-1], hidden=self.config.hidden)
+        if not isinstance(self.shapes.choice, BestOf):
+            raise ValueError(
+                f"agent 'as' keeps or drops candidates: it does not fit {self.shapes.choice}; use VideoFrameSelect-v0"
+            )
+        if self.config.gradient == "all_arms":
+            raise ValueError("gradient 'all_arms' needs one choice a section, which 'as' has not")
+        return BiLSTMScorer(self.shapes.candidate_shape[-1], hidden=self.config.hidden)
 
-    def policy(self, observations: Tensor, valid: Tensor | None = None) -> KeepOrDrop:
-        if valid is None:  # observations do not tell where a video ends
-            valid = self.problem.valid(self.unknown_contexts(len(observations)))
-        return KeepOrDrop(self._scores(observations, valid.to(self.device)), num_kept=self.problem.num_kept)
+    def policy(self, looks: Looks) -> KeepOrDrop:
+        assert isinstance(looks.choice, BestOf)
+        valid = looks.valid.to(self.device)
+        return KeepOrDrop(self._scores(looks), num_kept=looks.choice.num_kept, valid=valid)
 
-    def auxiliary_loss(self, selection: Selection) -> Tensor:
-        assert isinstance(selection, KeepOrDrop)
-        counts = (selection.scores > NEVER).sum(-1)
-        return self.config.beta * sampling_loss(selection.probabilities, self.problem.num_kept, counts)
+    def loss(self, env: BatchedEnv, policy: KeepOrDrop) -> Tensor:
+        actions, advantages = self.play(env, policy)
+        assert policy.num_kept is not None
+        of_sampling = sampling_loss(policy.probabilities, policy.num_kept, policy.valid.sum(-1))  # Eq. 9
+        return reinforce_loss(policy.log_prob(actions), advantages) + self.config.beta * of_sampling  # Eq. 8
 
-    def _scores(self, observations: Tensor, valid: Tensor) -> Tensor:
-        """(B, T); what stands for the missing candidates of shorter videos is not read, and is never kept."""
-        lengths = None if valid.all() else valid.sum(-1)
-        return self.scorer(observations, lengths).masked_fill(~valid, NEVER)
+    def _scores(self, looks: Looks) -> Tensor:
+        """(B, T); what stands for the missing candidates of shorter videos is not read."""
+        lengths = None if looks.valid.all() else looks.valid.sum(-1)
+        return self.scorer(looks.observation(self.shapes.shown).to(self.device), lengths)
 
     @torch.no_grad()
-    def frame_scores(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
+    def frame_scores(self, looks: Looks) -> Tensor:
         """Importance of each candidate, (B, T): its probability of being kept, before the sigmoid."""
         self.scorer.eval()
-        valid = problem.valid(contexts).to(self.device)
-        return self._scores(problem.observe(contexts).to(self.device), valid).to(contexts.device)
+        return self._scores(looks).to(looks.valid.device)
 
-    def select(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
+    def select(self, looks: Looks) -> Tensor:
         """The m most probable candidates, m being the tested problem's."""
-        return problem.best(contexts, self.frame_scores(problem, contexts))
+        return looks.best(self.frame_scores(looks))
 
-    def scorer_gmacs(self, problem: SelectionProblem) -> float:
-        assert isinstance(problem, FrameSelectProblem)
+    def cost_gmacs(self, shapes: LookShapes) -> float:
         assert isinstance(self.scorer, BiLSTMScorer)
-        return self.scorer.gmacs(problem.num_frames)
+        return self.scorer.gmacs(shapes.num_candidates)
 
 
 def sampling_loss(probabilities: Tensor, num_kept: int, counts: Tensor) -> Tensor:

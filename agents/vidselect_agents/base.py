@@ -1,4 +1,4 @@
-"""The protocol of an agent, Stable-Baselines3's: learn, predict, save, load.
+"""An agent: a selector that can learn from an environment, and is saved with the shapes that it was made for.
 
 Shapes: B contexts, K candidates a context.
 """
@@ -7,23 +7,25 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError, safe_open
 from stable_baselines3.common.logger import Logger
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from vidselect_env.envs.batched import SelectVectorEnv
-from vidselect_env.envs.problem import SelectionProblem
+from vidselect_agents.settings import NoSettings, restored
+from vidselect_env.envs.contract import Looks, LookShapes, Needs
+from vidselect_env.envs.wrappers import BatchedEnv
+from vidselect_env.files import write_tensors
 
+FILE_NAME = "agent.safetensors"
+AGENT_FORMAT = 2  # raise it when what is saved changes
 Callback = Callable[["Agent"], bool]
 
 
@@ -31,132 +33,163 @@ class Agent(ABC):
     """Something that chooses candidates, and may learn to.
 
     Args:
-        env: a batched environment; its problem gives the shapes.
+        shapes: of the looks that it will see, as an environment's `shapes`.
         config: the agent's own dataclass, or None for its defaults.
         seed: of everything random in it.
         device: where its networks run.
+
+    Attribute `needs`: what it looks at, and the environment that it is made for.
     """
 
-    config_class: ClassVar[type]
     name: ClassVar[str]
-    file_name: ClassVar[str] = "agent.safetensors"
+    config_class: ClassVar[type] = NoSettings
+    made_for: ClassVar[Needs] = Needs()
 
     def __init__(
-        self, env: SelectVectorEnv, *, config: Any = None, seed: int = 0, device: str | torch.device = "cpu"
+        self, shapes: LookShapes, *, config: Any = None, seed: int = 0, device: str | torch.device = "cpu"
     ) -> None:
-        self.env = env
+        self.shapes = shapes
         self.config = self.config_class() if config is None else config
         self.seed = seed
         self.device = torch.device(device)
         self.generator = torch.Generator(self.device).manual_seed(seed)
         self.num_timesteps = 0
         self.logger = Logger(None, [])
+        needs = self.needs_with(self.config)
+        self.needs = needs if needs.fields is not None else dataclasses.replace(needs, fields=shapes.shown)
+
+    @classmethod
+    def needs_with(cls, config: Any) -> Needs:
+        """What an agent of these settings needs, before there is one; `fields` None for the environment's own."""
+        return cls.made_for
 
     def set_logger(self, logger: Logger) -> None:
         """Where `learn` writes: a logger of Stable-Baselines3."""
         self.logger = logger
 
     @abstractmethod
-    def learn(self, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False) -> Agent:
-        """Take `total_timesteps` more steps of sub-environments; `callback(agent)` returns False to stop."""
+    def select(self, looks: Looks) -> Tensor:
+        """Which candidates to classify, when it counts: (B, K) bool."""
 
-    @abstractmethod
-    def select(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
-        """Which candidates of contexts (B,) to classify, when it counts: (B, K) bool."""
+    def learn(
+        self, env: BatchedEnv, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False
+    ) -> Agent:
+        """Take `total_timesteps` more steps of sub-environments; `callback(agent)` returns False to stop.
 
-    @abstractmethod
+        An agent that does not say otherwise has nothing to learn.
+        """
+        return self
+
+    def act(self, looks: Looks, *, deterministic: bool) -> Tensor:
+        """Actions (B, ...) in an environment; at random where the agent has a random policy and may use it."""
+        raise ValueError(f"{self.name!r} chooses what is no action here: use select()")
+
     def predict(
-        self,
-        observation: Any,
-        state: Any = None,
-        episode_start: Any = None,
-        deterministic: bool = False,
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[Any, Any]:
-        """Actions for one or a batch of observations, and the unchanged state.
+        """Actions for one or a batch of observations, and the unchanged state: Stable-Baselines3's protocol.
 
         NumPy in, NumPy out; torch in, torch out.
-        """
-
-    def scorer_gmacs(self, problem: SelectionProblem) -> float:
-        """Multiply-adds of choosing for one context, in units of 1e9."""
-        return 0.0
-
-    @property
-    def looks_at(self) -> tuple[str, ...]:
-        """The fields of a bank that it needs of a video in order to choose; it is charged for making them."""
-        return (self.env.problem.observation,)
-
-    def unknown_contexts(self, count: int) -> Tensor:
-        """Some contexts (count,) in place of those that an observation is of, where all are alike.
 
         Raises:
-            ValueError: they are not.
+            ValueError: an observation does not show what the agent looks at.
         """
-        problem = self.env.problem
-        everything = torch.arange(problem.num_contexts, device=problem.source.device)
-        if not problem.valid(everything).all():
-            raise ValueError(f"{self.name!r} must know the video where videos have different lengths: use select()")
-        return everything.new_zeros(count)
+        observations = torch.as_tensor(observation)
+        is_single = observations.ndim == len(self.shapes.observation_space.shape)
+        observations = observations[None] if is_single else observations
+        looks = self.shapes.blind(len(observations), self._fields_of(observations))
+        actions = self.act(looks, deterministic=deterministic)
+        actions = (actions[0] if is_single else actions).to(observations.device)
+        return (actions.numpy() if isinstance(observation, np.ndarray) else actions), state
+
+    def cost_gmacs(self, shapes: LookShapes) -> float:
+        """Multiply-adds of choosing for one context, in units of 1e9."""
+        return 0.0
 
     def modules(self) -> nn.ModuleDict:
         """The networks that `save` writes."""
         return nn.ModuleDict()
 
     def save(self, path: str | Path) -> None:
-        """Write networks and configuration to one safetensors file, atomically."""
-        tensors = {name: value.contiguous().cpu() for name, value in self.modules().state_dict().items()}
-        header = {"agent": self.name, "config": dataclasses.asdict(self.config), "seed": self.seed}
-        aside = Path(path).with_suffix(f".{os.getpid()}.part")
-        save_file(tensors, aside, metadata={"vidselect": json.dumps(header)})
-        os.replace(aside, path)
+        """Write networks, configuration and shapes to one safetensors file, whole or not at all."""
+        header = {
+            "format": AGENT_FORMAT,
+            "agent": self.name,
+            "config": dataclasses.asdict(self.config),
+            "shapes": self.shapes.to_json(),
+            "seed": self.seed,
+            "num_timesteps": self.num_timesteps,
+        }
+        write_tensors(path, self.modules().state_dict(), header=header)
 
     @classmethod
-    def load(cls, path: str | Path, env: SelectVectorEnv, *, device: str | torch.device = "cpu") -> Agent:
-        """The agent that `save` wrote, for an environment with the same candidates a section.
+    def load(cls, path: str | Path, *, device: str | torch.device = "cpu") -> Agent:
+        """The agent that `save` wrote. The file holds numbers and JSON; nothing of it is executed.
 
         Raises:
-            ValueError: the file is another agent's.
+            ValueError: no agent's file, another agent's, or one of an earlier version.
         """
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get("vidselect", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if header.get("agent") != cls.name:
-            raise ValueError(f"{str(path)!r} holds agent {header.get('agent')!r}, not {cls.name!r}")
-        config = cls.config_class(**cls.restored(header["config"]))
-        agent = cls(env, config=config, seed=header["seed"], device=device)
-        agent.modules().load_state_dict(tensors)
+        header, tensors = read_agent_file(path)
+        if header["agent"] != cls.name:
+            raise ValueError(f"{str(path)!r} holds agent {header['agent']!r}, not {cls.name!r}")
+        config = restored(cls.config_class, header["config"])
+        shapes = LookShapes.from_json(header["shapes"])
+        agent = cls(shapes, config=cls.reloaded(config), seed=header["seed"], device=device)
+        agent.config = config
+        agent.num_timesteps = header["num_timesteps"]
+        try:
+            agent.modules().load_state_dict(tensors)
+        except RuntimeError as error:
+            raise ValueError(f"{str(path)!r} does not fit agent {cls.name!r}: {error}") from error
         return agent
 
     @classmethod
-    def restored(cls, saved: dict[str, Any]) -> dict[str, Any]:
-        """The fields of a configuration as they were before they were written as JSON."""
-        return {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
+    def reloaded(cls, config: Any) -> Any:
+        """The settings that networks are made with when their weights come from a file."""
+        return config
+
+    def _fields_of(self, observations: Tensor) -> dict[str, Tensor]:
+        """The fields that observations (B, K, ...) show side by side."""
+        shown = self.shapes.shown
+        if not set(self.needs.fields or ()) <= set(shown):
+            raise ValueError(
+                f"{self.name!r} looks at {', '.join(self.needs.fields or ())}, which observations of "
+                f"{'+'.join(shown)} do not show: use select()"
+            )
+        if len(shown) == 1:
+            return {shown[0]: observations}
+        widths = [self.shapes.shape(name)[0] for name in shown]
+        return dict(zip(shown, observations.split(widths, -1), strict=True))
+
+    def _updates(
+        self, env: BatchedEnv, total_timesteps: int, callback: Callback | None, progress_bar: bool
+    ) -> Iterator[float]:
+        """One after another the share of training that is done, while `learn` steps `env` once for each."""
+        updates = -(-total_timesteps // env.num_envs)
+        with tqdm(total=total_timesteps, desc=self.name, unit="step", unit_scale=True, disable=not progress_bar) as bar:
+            for update in range(updates):
+                yield update / updates
+                self.num_timesteps += env.num_envs
+                bar.update(env.num_envs)
+                if callback is not None and not callback(self):
+                    return
 
 
-class ObservingAgent(Agent):
-    """An agent whose choice is an action of its environment, made from scores of the observation."""
+def read_agent_file(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What `Agent.save` wrote: its header, and the tensors.
 
-    @abstractmethod
-    def act(self, observations: Tensor, *, deterministic: bool) -> Tensor:
-        """Actions (B, ...) of a batch of observations on the agent's device."""
-
-    def select(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
-        actions = self.act(problem.observe(contexts).to(self.device), deterministic=True)
-        return problem.selection(contexts, actions.to(contexts.device)) & problem.valid(contexts)
-
-    def predict(
-        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
-    ) -> tuple[Any, Any]:
-        space = self.env.single_observation_space
-        observations = torch.as_tensor(observation, device=self.device)
-        is_single = observations.ndim == len(space.shape or ())
-        actions = self.act(observations[None] if is_single else observations, deterministic=deterministic)
-        if not self.env.single_action_space.shape:  # Discrete: one choice is a number, not a list of one
-            actions = actions.view(len(actions))
-        actions = actions[0] if is_single else actions
-        return (actions.cpu().numpy() if isinstance(observation, np.ndarray) else actions), state
-
-
-def progress(total: int, *, label: str, shown: bool) -> tqdm:
-    """A progress bar in steps of sub-environments."""
-    return tqdm(total=total, desc=label, unit="step", unit_scale=True, disable=not shown)
+    Raises:
+        ValueError: no agent's file, or one of an earlier version.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get("vidselect", "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(f"{str(path)!r} holds no agent: {error}") from error
+    if header.get("format") != AGENT_FORMAT:
+        raise ValueError(
+            f"{str(path)!r} was saved in agent format {header.get('format', 1)}, and this version reads "
+            f"{AGENT_FORMAT}: train it again"
+        )
+    return header, tensors

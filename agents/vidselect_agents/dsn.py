@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from vidselect_agents.gradients import all_arms_loss, reinforce_loss
 from vidselect_agents.policy_gradient import PolicyGradientAgent, PolicyGradientConfig
-from vidselect_agents.scorers.cost import gmacs_of_observations
-from vidselect_agents.scorers.sections import SectionScorer, make_backbone
+from vidselect_agents.scorers.candidates import SectionScorer, gmacs_of_observations, make_backbone
 from vidselect_agents.selection import OnePerSection
-from vidselect_env.envs.clip_select import ClipSelectProblem
-from vidselect_env.envs.problem import SelectionProblem
+from vidselect_env.envs.choice import OneInEach
+from vidselect_env.envs.contract import Looks, LookShapes, Needs
+from vidselect_env.envs.wrappers import BatchedEnv
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,17 +39,32 @@ class DSN(PolicyGradientAgent):
     """
 
     name = "dsn"
+    made_for = Needs(environment="VideoClipSelect-v0")
     config_class = DSNConfig
     config: DSNConfig
 
     def make_scorer(self) -> nn.Module:
-        problem = self.env.problem
-        if not isinstance(problem, ClipSelectProblem):
-            raise ValueError(f"agent 'dsn' chooses one clip a section: it does not fit {type(problem).__name__}")
-        return SectionScorer(make_backbone(self.config.scorer, problem.observation_space), problem.num_clips)
+        choice = self.shapes.choice
+        if not isinstance(choice, OneInEach):
+            raise ValueError(f"agent 'dsn' chooses one clip a section: it does not fit {choice}")
+        return SectionScorer(make_backbone(self.config.scorer, self.shapes.observation_space), choice.num_clips)
 
-    def policy(self, observations: Tensor, valid: Tensor | None = None) -> OnePerSection:
-        return OnePerSection(self.scorer(observations))
+    def policy(self, looks: Looks) -> OnePerSection:
+        """P of Eq. 3: a softmax over the scores of each section's clips."""
+        return OnePerSection(self.scorer(looks.observation(self.shapes.shown).to(self.device)))
 
-    def scorer_gmacs(self, problem: SelectionProblem) -> float:
-        return gmacs_of_observations(self.scorer.get_submodule("backbone"), problem)
+    def scores(self, looks: Looks) -> Tensor:
+        """Log-probability of each clip in its section, (B, K)."""
+        self.scorer.eval()
+        return self.policy(looks).log_probabilities.detach().flatten(1)
+
+    def loss(self, env: BatchedEnv, policy: OnePerSection) -> Tensor:
+        if self.config.gradient == "all_arms":
+            arm_rewards = env.full_information().to(self.device)
+            self.step(env, policy, policy.sample(1, self.generator)[0])
+            return all_arms_loss(policy, arm_rewards)
+        actions, advantages = self.play(env, policy)  # Eq. 6, less that of the most probable clip
+        return reinforce_loss(policy.log_prob(actions), advantages)  # Eq. 11
+
+    def cost_gmacs(self, shapes: LookShapes) -> float:
+        return gmacs_of_observations(self.scorer.get_submodule("backbone"), shapes, self.shapes.shown)

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vidselect_agents.supervised import ObservationScorer
-from vidselect_env.datasets.base import label_shares
+from vidselect_env.datasets.labels import label_shares
+from vidselect_env.envs.contract import Answers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,14 +39,12 @@ class MaxResponse(ObservationScorer):
 
     @property
     def num_outputs(self) -> int:
-        return self.env.problem.source.targets.shape[1]
+        return self.shapes.num_classes
 
-    def score_observations(self, observations: Tensor) -> Tensor:
+    def saliency(self, outputs: Tensor) -> Tensor:
         """The largest class probability of each candidate."""
-        return self.outputs(observations).softmax(-1).amax(-1)
+        return outputs.softmax(-1).amax(-1)
 
-    def loss(self, observations: Tensor, contexts: Tensor, *, done: float) -> Tensor:
-        shares = label_shares(self.env.problem.targets(contexts).to(self.device))[:, None]
-        logits = self.outputs(observations.to(self.device))
-        valid = self.env.problem.valid(contexts).to(self.device)
-        return F.cross_entropy(logits[valid], shares.expand_as(logits)[valid])
+    def loss_of(self, outputs: Tensor, answers: Answers, valid: Tensor) -> Tensor:
+        shares = label_shares(answers.targets.to(self.device))[:, None]
+        return F.cross_entropy(outputs[valid], shares.expand_as(outputs)[valid])

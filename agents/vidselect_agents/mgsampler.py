@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torchvision.transforms.functional import rgb_to_grayscale
 
-from vidselect_agents.base import Agent, Callback
-from vidselect_env.envs.problem import SelectionProblem
+from vidselect_agents.base import Agent
+from vidselect_env.envs.contract import Looks, LookShapes, Needs
 from vidselect_env.video.motion import derivative_filters, feature_differences, image_differences, load_filters
 from vidselect_env.video.sampling import (
     fixed_stride_frames,
@@ -65,61 +63,37 @@ class MGSampler(Agent):
     """
 
     name = "mgsampler"
-    environment = "VideoFrameSelect-v0"
-    observation = "skim"
+    made_for = Needs(environment="VideoFrameSelect-v0", observation="skim", fields=("skim",))
     config_class = MGSamplerConfig
     config: MGSamplerConfig
-
-    @property
-    def looks_at(self) -> tuple[str, ...]:
-        return ("skim",)
 
     @cached_property
     def filters(self) -> Tensor | None:
         """Those of the configuration's file, None for the fixed ones."""
         return None if self.config.filters is None else load_filters(self.config.filters)
 
-    def learn(self, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False) -> Agent:
-        """Nothing to learn."""
-        return self
+    def select(self, looks: Looks) -> Tensor:
+        return looks.best(self.scores(looks))
 
-    def select(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
-        return problem.best(contexts, self.scores(problem, contexts))
+    def act(self, looks: Looks, *, deterministic: bool) -> Tensor:
+        return looks.choice.action(self.scores(looks))
 
-    def scores(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
+    def scores(self, looks: Looks) -> Tensor:
         """Scores whose largest are the selection, (B, K): 1 where a part's middle falls."""
-        skims = problem.source.observe("skim", problem.videos(contexts), problem.candidates(contexts))
-        curves = self.curves(skims)
-        valid = problem.valid(contexts)
-        num_chosen = problem.uniform(contexts).sum(-1)
-        scores = torch.full(valid.shape, -torch.inf, device=contexts.device)
+        curves, valid = self.curves(looks.field("skim")), looks.valid
+        num_chosen = looks.uniform().sum(-1)
+        scores = torch.full(valid.shape, -torch.inf, device=valid.device)
         for row, (curve, count) in enumerate(zip(curves.cpu(), valid.sum(-1).tolist(), strict=True)):
             scores[row, :count] = self._of_curve(curve[:count], int(num_chosen[row])).to(scores)
         return scores
 
-    def predict(
-        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
-    ) -> tuple[Any, Any]:
-        problem = self.env.problem
-        if problem.observation != "skim":
-            raise ValueError(f"'mgsampler' looks at skims, not at observations of {problem.observation}: use select()")
-        skims = torch.as_tensor(observation)
-        is_single = skims.ndim == len(self.env.single_observation_space.shape or ())
-        curves = self.curves(skims[None] if is_single else skims).cpu()
-        num_chosen = int(problem.uniform(self.unknown_contexts(1)).sum())
-        actions = problem.choose(torch.stack([self._of_curve(curve, num_chosen) for curve in curves]))
-        actions = actions[0] if is_single else actions
-        return (actions.numpy() if isinstance(observation, np.ndarray) else actions), state
-
-    def scorer_gmacs(self, problem: SelectionProblem) -> float:
+    def cost_gmacs(self, shapes: LookShapes) -> float:
         """Of the eight convolutions on grey differences of frames; plain differences have none."""
         if self.config.difference == "image" or self.config.strategy in ("segment", "fixed_stride"):
             return 0.0
-        context = torch.zeros(1, dtype=torch.int64, device=problem.source.device)
-        num_candidates = problem.candidates(context).shape[1]
-        num_frames, _, height, width = problem.source.observation_shape("skim")
+        num_frames, _, height, width = shapes.shape("skim")
         channels = 1 if self.config.filters is None else 3
-        pixels = num_candidates * max(num_frames - 1, 1) * height * width
+        pixels = shapes.num_candidates * max(num_frames - 1, 1) * height * width
         return pixels * derivative_filters()[:, :channels].numel() / 1e9
 
     def curves(self, skims: Tensor) -> Tensor:

@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vidselect_agents.base import Agent, Callback, ObservingAgent, progress
-from vidselect_agents.gradients import BASELINES, MovingAverage, all_arms_loss, sampled_loss
-from vidselect_agents.selection import OnePerSection, Selection
-from vidselect_env.envs.batched import SelectVectorEnv
+from vidselect_agents.base import Agent, Callback
+from vidselect_agents.baselines import BASELINES, Baseline, make_baseline
+from vidselect_agents.selection import Selection
+from vidselect_env.envs.contract import Looks, LookShapes
+from vidselect_env.envs.wrappers import BatchedEnv
 from vidselect_env.seeding import seeded
 
 
@@ -26,7 +27,7 @@ class PolicyGradientConfig:
 
     Args:
         gradient: reinforce, or all_arms: exact and without sampling, where a decision has few arms.
-        baseline: of REINFORCE: greedy, moving_average, leave_one_out or none.
+        baseline: of REINFORCE: greedy, moving_average, leave_one_out, group_normalised or none.
         samples_per_context: actions tried in each context; a bank makes more than one free.
         learning_rate: Adam's.
         decay: of the learning rate over the run: cosine to zero, none, or steps of a tenth at 4/9 and 8/9
@@ -64,88 +65,94 @@ _DECAYS: dict[str, Callable[[float], float]] = {
 }
 
 
-class PolicyGradientAgent(ObservingAgent):
-    """Learns by REINFORCE, or the exact gradient, on a batched environment.
+class PolicyGradientAgent(Agent):
+    """Learns a policy by its gradient, on a batched environment.
 
-    A subclass gives `make_scorer`, and `policy`: the distribution over selections of a batch of contexts.
+    A subclass gives `make_scorer`; `policy`, the distribution over selections of a batch of contexts; and `loss`,
+    written out of `gradients` and `baselines`.
     """
 
     config: PolicyGradientConfig
 
     def __init__(
-        self, env: SelectVectorEnv, *, config: Any = None, seed: int = 0, device: str | torch.device = "cpu"
+        self, shapes: LookShapes, *, config: Any = None, seed: int = 0, device: str | torch.device = "cpu"
     ) -> None:
-        super().__init__(env, config=config, seed=seed, device=device)
+        super().__init__(shapes, config=config, seed=seed, device=device)
         with seeded(seed, self.device):
             self.scorer = self.make_scorer().to(self.device)
-        self._moving_average: MovingAverage | None = None
+        self._baseline: Baseline | None = None
 
     @abstractmethod
     def make_scorer(self) -> nn.Module:
-        """The network from observations to scores."""
+        """The network from looks to scores."""
 
     @abstractmethod
-    def policy(self, observations: Tensor, valid: Tensor | None = None) -> Selection:
-        """The distribution over selections, from observations (B, ...); `valid` (B, K) are the contexts' own."""
+    def policy(self, looks: Looks) -> Selection:
+        """The distribution over selections."""
 
-    def auxiliary_loss(self, selection: Selection) -> Tensor | float:
-        """Added to the policy gradient's loss."""
-        return 0.0
+    @abstractmethod
+    def loss(self, env: BatchedEnv, policy: Any) -> Tensor:
+        """What is minimised, of the policy in the present contexts, which `env` then leaves by one step."""
 
     def modules(self) -> nn.ModuleDict:
         return nn.ModuleDict({"scorer": self.scorer})
 
     @torch.no_grad()
-    def act(self, observations: Tensor, *, deterministic: bool) -> Tensor:
+    def act(self, looks: Looks, *, deterministic: bool) -> Tensor:
         self.scorer.eval()
-        selection = self.policy(observations)
-        return selection.mode() if deterministic else selection.sample(1, self.generator)[0]
+        policy = self.policy(looks)
+        actions = policy.mode() if deterministic else policy.sample(1, self.generator)[0]
+        return actions.view(len(looks), *(looks.choice.action_space(looks.valid.shape[1]).shape or ()))
 
-    def learn(self, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False) -> Agent:
+    def select(self, looks: Looks) -> Tensor:
+        actions = self.act(looks, deterministic=True).to(looks.valid.device)
+        return looks.choice.selection(actions) & looks.valid
+
+    def learn(
+        self, env: BatchedEnv, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False
+    ) -> Agent:
+        config = self.config
         optimizer = torch.optim.Adam(
-            self.scorer.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay
+            self.scorer.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
-        updates = -(-total_timesteps // self.env.num_envs)
-        decay = _DECAYS[self.config.decay]
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda update: decay(update / max(updates, 1)))
-        observations, _ = self.env.reset(seed=self.seed)
-        with progress(total_timesteps, label=self.name, shown=progress_bar) as bar:
-            for _ in range(updates):
-                self.scorer.train()
-                selection = self.policy(observations.to(self.device), self.env.problem.valid(self.env.contexts))
-                actions = selection.sample(self.config.samples_per_context, self.generator)
-                objective = self._loss(selection, actions) + self.auxiliary_loss(selection)
-                entropy = selection.entropy().mean()
-                loss = objective - self.config.entropy_coefficient * entropy
-                optimizer.zero_grad()
-                loss.backward()
-                norm = nn.utils.clip_grad_norm_(self.scorer.parameters(), self.config.max_gradient_norm)
-                optimizer.step()
-                schedule.step()
-                for name, value in (("loss", loss), ("entropy", entropy), ("gradient_norm", norm)):
-                    self.logger.record_mean(f"train/{name}", value.item())
-                propensities = selection.log_prob(actions[:1])[0].detach().exp()
-                taken = actions[0].view(self.env.action_space.shape or (-1,)).to(self.env.device)
-                observations, *_ = self.env.step(taken, propensities=propensities)
-                self.num_timesteps += self.env.num_envs
-                bar.update(self.env.num_envs)
-                if callback is not None and not callback(self):
-                    break
+        env.reset(seed=self.seed)
+        for done in self._updates(env, total_timesteps, callback, progress_bar):
+            optimizer.param_groups[0]["lr"] = config.learning_rate * _DECAYS[config.decay](done)
+            self.scorer.train()
+            policy = self.policy(env.looks())
+            entropy = policy.entropy().mean()
+            loss = self.loss(env, policy) - config.entropy_coefficient * entropy
+            optimizer.zero_grad()
+            loss.backward()
+            norm = nn.utils.clip_grad_norm_(self.scorer.parameters(), config.max_gradient_norm)
+            optimizer.step()
+            for name, value in (("loss", loss), ("entropy", entropy), ("gradient_norm", norm)):
+                self.logger.record_mean(f"train/{name}", value.item())
         return self
 
-    def _loss(self, selection: Selection, actions: Tensor) -> Tensor:
-        if self.config.gradient == "all_arms":
-            if not isinstance(selection, OnePerSection):
-                raise ValueError(f"gradient 'all_arms' needs one choice a section, which {self.name!r} has not")
-            return all_arms_loss(selection, self.env.full_information().to(self.device))
-        if self.config.baseline == "moving_average" and self._moving_average is None:
-            decisions = selection.entropy().shape[-1]
-            self._moving_average = MovingAverage(self.env.problem.num_contexts, decisions)
-        return sampled_loss(
-            selection,
-            actions,
-            lambda tried: self.env.decision_rewards(tried.to(self.env.device)).to(self.device),
-            baseline=self.config.baseline,
-            contexts=self.env.contexts.to(self.device),
-            moving_average=self._moving_average,
-        )
+    def play(self, env: BatchedEnv, policy: Selection) -> tuple[Tensor, Tensor]:
+        """Actions (S, B, ...) drawn from the policy, and their advantages (S, B, G).
+
+        The environment is stepped by the first sample; what the others, and whatever else the baseline asks for,
+        would have earned is asked of it before.
+        """
+        if self._baseline is None:
+            num_contexts, num_decisions = env.problem.num_contexts, policy.entropy().shape[-1]
+            self._baseline = make_baseline(self.config.baseline, num_contexts=num_contexts, num_decisions=num_decisions)
+        actions = policy.sample(self.config.samples_per_context, self.generator)
+        asked = self._baseline.tries(policy)
+        others = actions[1:] if asked is None else torch.cat([actions[1:], asked])
+        contexts = env.contexts
+        earned = env.decision_rewards(others.to(env.device)).to(self.device) if len(others) else None
+        paid = self.step(env, policy, actions[0])[None]
+        known = paid if earned is None else torch.cat([paid, earned])
+        num_samples = len(actions)
+        advantages = self._baseline.advantages(known[:num_samples], known[num_samples:], contexts)
+        return actions, advantages
+
+    def step(self, env: BatchedEnv, policy: Selection, actions: Tensor) -> Tensor:
+        """Step the environment by actions (B, ...); the reward of each decision, (B, G)."""
+        propensities = policy.log_prob(actions[None])[0].detach().exp()
+        taken = actions.view(env.action_space.shape or (-1,)).to(env.device)
+        _, rewards, _, _, infos = env.step(taken, propensities=propensities)
+        return infos["final_info"].get("section_rewards", rewards[:, None]).to(self.device)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from vidselect_agents.ranking_losses import weighted_ranking_loss
-from vidselect_agents.references import label_probabilities
 from vidselect_agents.supervised import ObservationScorer
+from vidselect_env.envs.contract import Answers, Needs
+from vidselect_env.envs.rewards import label_probability
 
 WORTHS = ("largest_logit", "label")
 
@@ -45,8 +46,7 @@ class Ranking(ObservationScorer):
     """Scores each candidate by itself; all pairs of a video's candidates teach it their order."""
 
     name = "ranking"
-    environment = "VideoFrameSelect-v0"
-    observation = "skim"
+    made_for = Needs(environment="VideoFrameSelect-v0", observation="skim")
     config_class = RankingConfig
     config: RankingConfig
 
@@ -54,15 +54,14 @@ class Ranking(ObservationScorer):
     def num_outputs(self) -> int:
         return 1
 
-    def score_observations(self, observations: Tensor) -> Tensor:
-        return self.outputs(observations).squeeze(-1)
+    def saliency(self, outputs: Tensor) -> Tensor:
+        return outputs.squeeze(-1)
 
-    def loss(self, observations: Tensor, contexts: Tensor, *, done: float) -> Tensor:
-        problem = self.env.problem
+    def loss_of(self, outputs: Tensor, answers: Answers, valid: Tensor) -> Tensor:
         if self.config.worth == "label":
-            worth = label_probabilities(problem, contexts)
+            worth = label_probability(answers.probabilities, answers.targets[:, None])
         else:
-            worth = problem.source.observe("logits", problem.videos(contexts), problem.candidates(contexts)).amax(-1)
-        scores = self.score_observations(observations.to(self.device))
-        valid = problem.valid(contexts).to(self.device)
+            assert answers.logits is not None
+            worth = answers.logits.amax(-1)
+        scores = self.saliency(outputs)
         return weighted_ranking_loss(scores, worth.to(self.device), margin=self.config.margin, valid=valid)

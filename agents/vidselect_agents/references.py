@@ -1,4 +1,4 @@
-"""Reference selectors: random, uniform, dense, oracle. They learn nothing.
+"""Rules: selectors that look at nothing, or listen for what is loudest, or know where the action usually is.
 
 Shapes: B contexts, K candidates a context.
 """
@@ -6,137 +6,132 @@ Shapes: B contexts, K candidates a context.
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vidselect_agents.base import Agent, Callback
-from vidselect_env.envs.batched import SelectVectorEnv
-from vidselect_env.envs.problem import SelectionProblem
+from vidselect_env.envs.contract import Looks, LookShapes, Needs
+from vidselect_env.envs.rewards import label_probability
+from vidselect_env.envs.wrappers import BatchedEnv
 
 
-@dataclass(frozen=True)
-class ReferenceConfig:
-    """A reference has no settings."""
+class BlindAgent(Agent):
+    """Its choice is the candidates of largest score, and the scores depend on nothing that is seen."""
 
-
-class Reference(Agent):
-    """A selector that never looks at an observation; its choice is the candidates of largest score."""
-
-    config_class = ReferenceConfig
-
-    @property
-    def looks_at(self) -> tuple[str, ...]:
-        return ()
+    made_for = Needs(fields=())
 
     @abstractmethod
-    def blind_scores(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
-        """Scores (B, K) that depend on nothing but the problem's shape."""
+    def scores(self, looks: Looks) -> Tensor:
+        """(B, K)."""
 
-    def learn(self, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False) -> Agent:
-        """Nothing to learn."""
-        return self
+    def select(self, looks: Looks) -> Tensor:
+        return looks.best(self.scores(looks))
 
-    def select(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
-        return problem.best(contexts, self.blind_scores(problem, contexts).to(contexts.device))
-
-    def predict(
-        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
-    ) -> tuple[Any, Any]:
-        is_single = np.ndim(observation) == len(self.env.single_observation_space.shape or ())
-        count = 1 if is_single else len(observation)
-        problem = self.env.problem
-        actions = problem.choose(self.blind_scores(problem, self.unknown_contexts(count)))
-        actions = actions[0] if is_single else actions
-        return (actions.cpu().numpy() if isinstance(observation, np.ndarray) else actions), state
+    def act(self, looks: Looks, *, deterministic: bool) -> Tensor:
+        return looks.choice.action(self.scores(looks))
 
 
-class RandomReference(Reference):
+class RandomReference(BlindAgent):
     """As many candidates as the action takes, at random: one in each section."""
 
     name = "random"
 
-    def blind_scores(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
-        return torch.rand(problem.candidates(contexts).shape, generator=self.generator, device=self.device)
+    def scores(self, looks: Looks) -> Tensor:
+        return torch.rand(looks.valid.shape, generator=self.generator, device=self.device)
 
 
-class UniformReference(Reference):
+class UniformReference(BlindAgent):
     """Evenly spaced candidates: the middle one of each section."""
 
     name = "uniform"
 
-    def blind_scores(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
-        return problem.uniform(contexts).float()
+    def scores(self, looks: Looks) -> Tensor:
+        return looks.uniform().float()
 
 
-class DenseReference(Reference):
-    """All candidates."""
+class DenseReference(Agent):
+    """All candidates, which is no action of an environment."""
 
     name = "dense"
+    made_for = Needs(fields=())
 
-    def blind_scores(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
-        raise ValueError("'dense' takes all candidates, which is no action here: use select()")
-
-    def select(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
-        return problem.valid(contexts)
+    def select(self, looks: Looks) -> Tensor:
+        return looks.valid
 
 
-class OracleReference(Reference):
-    """The candidates with the largest probability of a true class, in each section: it sees the label."""
+class PlaceAgent(BlindAgent):
+    """Knows places alone: a histogram over the training videos, with the extent of each mapped to [0, 1]."""
 
-    name = "oracle"
-
-    def blind_scores(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
-        raise ValueError("'oracle' needs the label, which no observation shows: use select()")
-
-    def select(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
-        return problem.best(contexts, label_probabilities(problem, contexts))
-
-
-class EmpiricalReference(Reference):
-    """Candidates drawn where the oracle's lay in the training videos (SCSampler, section 4.1.1).
-
-    `learn` makes the histogram of their places, with the extent of each video mapped to [0, 1].
-    """
-
-    name = "empirical"
     num_bins = 20
 
-    def __init__(self, env: SelectVectorEnv, **options: Any) -> None:
-        super().__init__(env, **options)
+    def __init__(self, shapes: LookShapes, **options: Any) -> None:
+        super().__init__(shapes, **options)
         self.histogram = nn.Parameter(torch.full((self.num_bins,), 1 / self.num_bins), requires_grad=False)
 
     def modules(self) -> nn.ModuleDict:
         return nn.ModuleDict({"histogram": nn.ParameterList([self.histogram])})
 
-    def learn(self, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False) -> Agent:
-        problem = self.env.problem
-        contexts = torch.arange(problem.num_contexts, device=problem.source.device)
-        chosen = torch.cat([problem.best(part, label_probabilities(problem, part)) for part in contexts.split(1024)])
-        counts = torch.bincount(self._bins(problem, contexts)[chosen], minlength=self.num_bins)
+    def of_place(self, looks: Looks) -> Tensor:
+        """The histogram at each candidate's place, (B, K), on the agent's device."""
+        return self.histogram.detach().cpu()[self._bins(looks)].to(self.device)
+
+    def _bins(self, looks: Looks) -> Tensor:
+        return (looks.places * self.num_bins).long().clamp(max=self.num_bins - 1).cpu()
+
+
+class EmpiricalReference(PlaceAgent):
+    """Candidates drawn where the oracle's lay in the training videos (SCSampler, section 4.1.1)."""
+
+    name = "empirical"
+
+    def learn(
+        self, env: BatchedEnv, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False
+    ) -> Agent:
+        """One pass over the training videos, however many steps are asked for."""
+        counts = torch.zeros(self.num_bins)
+        for looks, answers in env.every_context():
+            chosen = looks.best(label_probability(answers.probabilities, answers.targets[:, None])).cpu()
+            counts += torch.bincount(self._bins(looks)[chosen], minlength=self.num_bins)
         self.histogram.copy_(counts / counts.sum())
         return self
 
-    def blind_scores(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
+    def scores(self, looks: Looks) -> Tensor:
         """Keys whose largest are a draw without replacement in proportion to the histogram (Gumbel's trick)."""
-        bins = self._bins(problem, contexts).cpu()
-        uniform = torch.rand(bins.shape, generator=self.generator, device=self.device).cpu()
-        return self.histogram[bins].clamp(min=1e-9).log() - (-uniform.log()).log()
-
-    def _bins(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
-        """The bin of the histogram that each candidate lies in, (B, K)."""
-        return (problem.places(contexts) * self.num_bins).long().clamp(max=self.num_bins - 1)
+        weights = self.of_place(looks)
+        uniform = torch.rand(weights.shape, generator=self.generator, device=self.device)
+        return weights.clamp(min=1e-9).log() - (-uniform.log()).log()
 
 
-def label_probabilities(problem: SelectionProblem, contexts: Tensor, candidates: Tensor | None = None) -> Tensor:
-    """The largest probability of a true class that each candidate has: (B, K).
+class PositionReference(PlaceAgent):
+    """The best fixed places: where the classifier was surest of the label in the training videos, on average."""
 
-    Args:
-        candidates: (B, K) places on the grid; None for all of the context's.
-    """
-    candidates = problem.candidates(contexts) if candidates is None else candidates
-    probabilities = problem.source.probabilities(problem.videos(contexts), candidates)
-    return (probabilities * problem.targets(contexts)[:, None]).amax(-1)
+    name = "position"
+
+    def learn(
+        self, env: BatchedEnv, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False
+    ) -> Agent:
+        """One pass over the training videos, however many steps are asked for."""
+        sums, counts = torch.zeros(self.num_bins), torch.zeros(self.num_bins)
+        for looks, answers in env.every_context():
+            worth = label_probability(answers.probabilities, answers.targets[:, None]).cpu()
+            valid, bins = looks.valid.cpu(), self._bins(looks)
+            sums += torch.bincount(bins[valid], weights=worth[valid], minlength=self.num_bins)
+            counts += torch.bincount(bins[valid], minlength=self.num_bins)
+        self.histogram.copy_(sums / counts.clamp(min=1))
+        return self
+
+    def scores(self, looks: Looks) -> Tensor:
+        return self.of_place(looks)
+
+
+class LoudestReference(Agent):
+    """The candidates with the most energy in their sound; evenly spaced ones where a video has none."""
+
+    name = "loudest"
+    made_for = Needs(environment="VideoFrameSelect-v0", observation="predictions", fields=("mel",))
+
+    def select(self, looks: Looks) -> Tensor:
+        energy = looks.field("mel").float().logsumexp((-2, -1))  # of log mel spectrograms
+        return torch.where(energy.isnan().any(-1, keepdim=True), looks.uniform(), looks.best(energy.nan_to_num()))

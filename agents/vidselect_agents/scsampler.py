@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,15 +15,14 @@ from torch.nn import functional as F
 
 from vidselect_agents.combine import convex_list, convex_score, intersect_list, union_list
 from vidselect_agents.ranking_losses import saliency_ranking_loss
-from vidselect_agents.references import label_probabilities
 from vidselect_agents.scorers.frames import CHANNELS, scaled, stream_network
 from vidselect_agents.supervised import SupervisedAgent
 from vidselect_classifiers import gmacs
-from vidselect_env.datasets.base import label_shares
-from vidselect_env.envs.batched import SelectVectorEnv
-from vidselect_env.envs.problem import SelectionProblem
+from vidselect_env.datasets.labels import label_shares
+from vidselect_env.envs.contract import Answers, Looks, LookShapes, MissingLook, Needs
+from vidselect_env.envs.rewards import label_probability
+from vidselect_env.envs.wrappers import BatchedEnv
 from vidselect_env.seeding import seeded
-from vidselect_env.video.errors import VideoError
 
 COMBINATIONS = ("visual", "audio", "convex_score", "convex_list", "union", "intersect", "joint")
 OBJECTIVES = ("ac", "sal_rank")
@@ -104,29 +102,28 @@ class SCSampler(SupervisedAgent):
     """
 
     name = "scsampler"
-    environment = "VideoFrameSelect-v0"
-    observation = "predictions"  # its problem's; it looks at signals instead, and is charged for no classification
-    signals = ("vectors", "residual", "mel")
+    # What its environment shows is of no interest to it: it looks at signals, and is charged for these.
+    made_for = Needs(environment="VideoFrameSelect-v0", observation="predictions")
     config_class = SCSamplerConfig
     config: SCSamplerConfig
 
     def __init__(
         self,
-        env: SelectVectorEnv,
+        shapes: LookShapes,
         *,
         config: SCSamplerConfig | None = None,
         seed: int = 0,
         device: str | torch.device = "cpu",
     ) -> None:
-        super().__init__(env, config=config, seed=seed, device=device)
-        num_classes = self.config.num_classes or env.problem.source.targets.shape[1]
+        super().__init__(shapes, config=config, seed=seed, device=device)
+        num_classes = self.config.num_classes or shapes.num_classes
         self.config = dataclasses.replace(self.config, num_classes=num_classes)
         self.networks = nn.ModuleDict()
         with seeded(seed, self.device):
             for stream in self.config.signals:
                 self.networks[stream] = stream_network(
                     stream,
-                    env.problem.source.observation_shape(stream),
+                    shapes.shape(stream),
                     num_outputs=num_classes if self._objective(stream) == "ac" else 1,
                     network=self.config.network,
                     pretrained=self.config.pretrained,
@@ -134,18 +131,13 @@ class SCSampler(SupervisedAgent):
         self.networks.to(self.device)
 
     @classmethod
-    def restored(cls, saved: dict[str, Any]) -> dict[str, Any]:
-        """The saved configuration; its networks come from the file, so nothing is downloaded for them."""
-        return super().restored(saved) | {"pretrained": False}
+    def needs_with(cls, config: SCSamplerConfig) -> Needs:
+        return dataclasses.replace(cls.made_for, fields=config.signals)
 
-    @property
-    def looks_at(self) -> tuple[str, ...]:
-        return self.config.signals
-
-    def predict(
-        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
-    ) -> tuple[Any, Any]:
-        raise ValueError("'scsampler' looks at signals, which no observation shows: use select()")
+    @classmethod
+    def reloaded(cls, config: SCSamplerConfig) -> SCSamplerConfig:
+        """Its networks come from the file, so nothing is downloaded for them."""
+        return dataclasses.replace(config, pretrained=False)
 
     def modules(self) -> nn.ModuleDict:
         return self.networks
@@ -163,55 +155,52 @@ class SCSampler(SupervisedAgent):
             if groups[is_slow]
         ]
 
-    def loss(self, observations: Tensor, contexts: Tensor, *, done: float) -> Tensor:
-        problem = self.env.problem
-        candidates, is_own = self._draw(problem, contexts)
-        sounding = has_sound(problem, contexts) if "mel" in self.config.signals else torch.ones_like(contexts).bool()
+    def loss(self, env: BatchedEnv, *, done: float) -> Tensor:
+        among = self._draw(env.looks(()).valid)
+        looks, answers = env.looks(self.config.signals, among=among), env.answers(among=among)
+        everyone = torch.ones(len(looks), dtype=torch.bool, device=self.device)
+        sounding = has_sound(looks).to(self.device) if "mel" in self.config.signals else everyone
         if self.config.combination == "joint" and done >= 0.5:  # first alone, then fine-tuned together
-            return self._loss(self.config.signals, contexts[sounding], candidates[sounding], is_own[sounding])
+            return self._loss(self.config.signals, looks, answers, rows=sounding)
         losses = []
         for stream in self.config.signals:
-            rows = sounding if stream == "mel" else torch.ones_like(sounding)  # silence teaches nothing
-            losses.append(self._loss((stream,), contexts[rows], candidates[rows], is_own[rows]))
+            rows = sounding if stream == "mel" else everyone  # silence teaches nothing
+            losses.append(self._loss((stream,), looks, answers, rows=rows))
         return torch.stack(losses).sum()
 
-    def _loss(self, streams: Sequence[str], contexts: Tensor, candidates: Tensor, is_own: Tensor) -> Tensor:
+    def _loss(self, streams: Sequence[str], looks: Looks, answers: Answers, *, rows: Tensor) -> Tensor:
         """Of one stream by its own objective, or of several by the ranking of their mean saliency."""
-        if not len(contexts):
+        if not rows.any():
             return torch.zeros((), device=self.device, requires_grad=True)
-        problem = self.env.problem
-        outputs = {stream: self._outputs(problem, stream, contexts, candidates) for stream in streams}
-        is_own = is_own.to(self.device)
+        here = rows.to(looks.valid.device)
+        outputs = {stream: self._outputs(stream, looks.field(stream)[here]) for stream in streams}
+        is_own, targets = looks.valid[here].to(self.device), answers.targets[here].to(self.device)
         if len(streams) == 1 and self._objective(streams[0]) == "ac":
-            shares = label_shares(problem.targets(contexts).to(self.device))
-            shares = shares[:, None, None].expand_as(outputs[streams[0]])
+            shares = label_shares(targets)[:, None, None].expand_as(outputs[streams[0]])
             return F.cross_entropy(outputs[streams[0]][is_own].flatten(0, 1), shares[is_own].flatten(0, 1))
         if len(streams) == 1:
             scores = saliency([outputs[streams[0]]], self._objective(streams[0]))
         else:
             scores = (self._visual(outputs) + self._audio(outputs)) / 2
-        truth = label_probabilities(problem, contexts, candidates).to(self.device)
+        truth = label_probability(answers.probabilities[here].to(self.device), targets[:, None])
         return saliency_ranking_loss(scores, truth, margin=self.config.margin, valid=is_own)
 
     @torch.no_grad()
-    def scores(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
-        """Scores whose largest are the selection, (B, K); what is not looked at has -inf."""
+    def scores(self, looks: Looks) -> Tensor:
         self.networks.eval()
-        everything = problem.candidates(contexts)
-        looked_at = torch.arange(0, everything.shape[1], self.config.every, device=contexts.device)
-        candidates = everything[:, looked_at]
-        outputs = {stream: self._outputs(problem, stream, contexts, candidates) for stream in self.config.signals}
-        combined = self._combined(problem, contexts, outputs, problem.valid(contexts)[:, looked_at].to(self.device))
-        scores = torch.full(everything.shape, -torch.inf, device=contexts.device)
-        scores[:, looked_at] = combined.to(contexts.device)
+        outputs = {
+            stream: self._outputs(stream, looks.field(stream)[:, :: self.config.every])
+            for stream in self.config.signals
+        }
+        scores = torch.full(looks.valid.shape, -torch.inf, device=self.device)
+        scores[:, :: self.config.every] = self._combined(looks, outputs)
         return scores
 
-    def scorer_gmacs(self, problem: SelectionProblem) -> float:
-        context = torch.zeros(1, dtype=torch.int64, device=problem.source.device)
-        looked_at = -(-problem.candidates(context).shape[1] // self.config.every)
+    def cost_gmacs(self, shapes: LookShapes) -> float:
+        looked_at = -(-shapes.num_candidates // self.config.every)
         total = 0.0
         for stream, network in self.networks.items():
-            shape = problem.source.observation_shape(stream)
+            shape = shapes.shape(stream)
             frames = shape[0] if stream in ("vectors", "residual") else 1
             total += looked_at * frames * gmacs(network, (1, CHANNELS[stream], *shape[-2:]))
         return total
@@ -219,25 +208,24 @@ class SCSampler(SupervisedAgent):
     def _objective(self, stream: str) -> str:
         return self.config.audio_objective if stream == "mel" else self.config.objective
 
-    def _combined(
-        self, problem: SelectionProblem, contexts: Tensor, outputs: dict[str, Tensor], is_valid: Tensor
-    ) -> Tensor:
+    def _combined(self, looks: Looks, outputs: dict[str, Tensor]) -> Tensor:
+        """Scores (B, n) of the candidates that were looked at; of padding -inf."""
         combination = self.config.combination
-        sees = combination != "audio"
-        visual = self._visual(outputs).masked_fill(~is_valid, -torch.inf) if sees else None
-        if combination == "visual":
-            assert visual is not None
-            return visual
-        audio = self._audio(outputs).masked_fill(~is_valid, -torch.inf)
-        sounding = has_sound(problem, contexts).to(self.device)
+        is_padding = ~looks.valid[:, :: self.config.every].to(self.device)
+        visual = None
+        if combination != "audio":
+            visual = self._visual(outputs).masked_fill(is_padding, -torch.inf)
+            if combination == "visual":
+                return visual
+        audio = self._audio(outputs).masked_fill(is_padding, -torch.inf)
+        sounding = has_sound(looks).to(self.device)
         if visual is None:
             if not sounding.all():
-                silent = int(problem.videos(contexts)[(~sounding).to(contexts.device)][0])
-                path = problem.source.video_paths[silent]
-                raise VideoError(path, "it has no sound, and combination 'audio' looks at nothing else")
+                silent = int((~sounding).nonzero()[0])
+                raise MissingLook(silent, "it has no sound, and combination 'audio' looks at nothing else")
             return audio
         if combination == "union":
-            kept = problem.uniform(contexts).sum(-1, keepdim=True).to(self.device)
+            kept = looks.uniform().sum(-1, keepdim=True).to(self.device)
             by_sight = (self.config.visual_share * kept).round()
             if self.config.visual_share < 1:
                 by_sight = by_sight.minimum(kept - 1)  # the paper's K' < K
@@ -258,9 +246,8 @@ class SCSampler(SupervisedAgent):
     def _audio(self, outputs: dict[str, Tensor]) -> Tensor:
         return saliency([outputs["mel"]], self.config.audio_objective)
 
-    def _outputs(self, problem: SelectionProblem, stream: str, contexts: Tensor, candidates: Tensor) -> Tensor:
-        """What a stream's network says of every frame of candidates (B, n): (B, n, S, C or 1)."""
-        values = problem.source.observe(stream, problem.videos(contexts), candidates)
+    def _outputs(self, stream: str, values: Tensor) -> Tensor:
+        """What a stream's network says of every frame of candidates (B, n, ...): (B, n, S, C or 1)."""
         if stream in ("intra", "mel"):  # one picture a candidate
             values = values.unsqueeze(2)
         if stream == "mel":
@@ -272,13 +259,11 @@ class SCSampler(SupervisedAgent):
         outputs = [network(torch.nan_to_num(scaled(stream, part.to(self.device)))) for part in parts]
         return torch.cat(outputs).view(*values.shape[:3], -1)
 
-    def _draw(self, problem: SelectionProblem, contexts: Tensor) -> tuple[Tensor, Tensor]:
-        """Candidates (B, n) of each context at random, and which of them are its own and no padding."""
-        keys = torch.rand(problem.candidates(contexts).shape, generator=self.generator, device=self.device)
-        is_valid = problem.valid(contexts)
-        keys = keys.to(contexts.device).masked_fill(~is_valid, -1)
-        drawn = keys.topk(min(self.config.clips_per_video, keys.shape[1]), dim=-1).indices
-        return problem.candidates(contexts).gather(1, drawn), is_valid.gather(1, drawn)
+    def _draw(self, valid: Tensor) -> Tensor:
+        """Which candidates of each context to learn from, (B, n), at random; padding comes last."""
+        keys = torch.rand(valid.shape, generator=self.generator, device=self.device)
+        keys = keys.to(valid.device).masked_fill(~valid, -1)
+        return keys.topk(min(self.config.clips_per_video, keys.shape[1]), dim=-1).indices
 
 
 def saliency(outputs: Sequence[Tensor], objective: str) -> Tensor:
@@ -288,7 +273,6 @@ def saliency(outputs: Sequence[Tensor], objective: str) -> Tensor:
     return torch.stack([output.sigmoid().mean((2, 3)) for output in outputs]).mean(0)
 
 
-def has_sound(problem: SelectionProblem, contexts: Tensor) -> Tensor:
-    """Which videos of contexts have a sound track, (B,) bool."""
-    first = problem.source.observe("mel", problem.videos(contexts), problem.candidates(contexts)[:, :1])
-    return ~first.isnan().flatten(1).any(-1)
+def has_sound(looks: Looks) -> Tensor:
+    """Which contexts' videos have a sound track, (B,) bool."""
+    return ~looks.field("mel")[:, :1].isnan().flatten(1).any(-1)

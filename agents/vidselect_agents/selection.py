@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vidselect_env.envs.frame_select import largest
+from vidselect_env.envs.choice import largest
 
 
 class Selection(ABC):
@@ -75,16 +75,18 @@ class KeepOrDrop(Selection):
         scores: (B, T) float; their sigmoid is the probability of keeping.
         num_kept: the mode is the `num_kept` most probable candidates (AS, Algorithm 2); None keeps all
             that are more probable than not.
+        valid: (B, T) bool, the candidates that are there; the others are never kept, and decide nothing.
     """
 
-    def __init__(self, scores: Tensor, *, num_kept: int | None = None) -> None:
+    def __init__(self, scores: Tensor, *, num_kept: int | None = None, valid: Tensor | None = None) -> None:
         self.scores = scores
         self.num_kept = num_kept
+        self.valid = torch.ones_like(scores, dtype=torch.bool) if valid is None else valid
 
     @property
     def probabilities(self) -> Tensor:
         """Of keeping, (B, T)."""
-        return self.scores.sigmoid()
+        return self.scores.sigmoid() * self.valid
 
     def sample(self, num_samples: int, generator: torch.Generator) -> Tensor:
         probabilities = self.probabilities.detach().expand(num_samples, -1, -1)
@@ -92,14 +94,14 @@ class KeepOrDrop(Selection):
 
     def mode(self) -> Tensor:
         if self.num_kept is None:
-            return (self.scores > 0).to(torch.int8)
-        return largest(self.scores, self.num_kept).to(torch.int8)
+            return ((self.scores > 0) & self.valid).to(torch.int8)
+        best = largest(self.scores.masked_fill(~self.valid, -torch.inf), self.num_kept)
+        return (best & self.valid).to(torch.int8)
 
     def log_prob(self, actions: Tensor) -> Tensor:
         signed = torch.where(actions.bool(), self.scores, -self.scores)
-        return F.logsigmoid(signed).sum(-1, keepdim=True)
+        return (F.logsigmoid(signed) * self.valid).sum(-1, keepdim=True)
 
     def entropy(self) -> Tensor:
-        kept = self.probabilities
-        each = F.binary_cross_entropy_with_logits(self.scores, kept, reduction="none")
-        return each.sum(-1, keepdim=True)
+        each = F.binary_cross_entropy_with_logits(self.scores, self.scores.sigmoid(), reduction="none")
+        return (each * self.valid).sum(-1, keepdim=True)

@@ -12,11 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vidselect_agents.base import Agent, Callback, ObservingAgent, progress
-from vidselect_agents.scorers.cost import gmacs_of_observations
-from vidselect_agents.scorers.sections import make_backbone
-from vidselect_env.envs.batched import SelectVectorEnv
-from vidselect_env.envs.problem import SelectionProblem
+from vidselect_agents.base import Agent, Callback
+from vidselect_agents.scorers.candidates import gmacs_of_observations, make_backbone
+from vidselect_env.envs.contract import Answers, Looks, LookShapes
+from vidselect_env.envs.wrappers import BatchedEnv
 from vidselect_env.seeding import seeded
 
 
@@ -28,58 +27,59 @@ class SupervisedAgent(Agent):
     """
 
     @abstractmethod
-    def loss(self, observations: Tensor, contexts: Tensor, *, done: float) -> Tensor:
-        """What is minimised, from contexts (B,); `done` in [0, 1] is how far training has come."""
+    def loss(self, env: BatchedEnv, *, done: float) -> Tensor:
+        """What is minimised in the present contexts; `done` in [0, 1] is how far training has come."""
 
     @abstractmethod
-    def scores(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
-        """Saliency of every candidate, (B, K), of which a problem's action takes the largest."""
+    def scores(self, looks: Looks) -> Tensor:
+        """Saliency of every candidate, (B, K), of which the largest are chosen; -inf for what is not looked at."""
 
-    def select(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
-        return problem.best(contexts, self.scores(problem, contexts).to(contexts.device))
+    def select(self, looks: Looks) -> Tensor:
+        return looks.best(self.scores(looks))
+
+    def act(self, looks: Looks, *, deterministic: bool) -> Tensor:
+        """The action that takes the candidates of largest score; there is nothing random in it."""
+        return looks.choice.action(self.scores(looks))
 
     def parameter_groups(self) -> Sequence[dict]:
         """What Adam trains."""
         return [{"params": list(self.modules().parameters())}]
 
-    def learn(self, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False) -> Agent:
-        networks, problem = self.modules(), self.env.problem
+    def learn(
+        self, env: BatchedEnv, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False
+    ) -> Agent:
+        networks = self.modules()
         optimizer = torch.optim.Adam(
             self.parameter_groups(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay
         )
-        updates = -(-total_timesteps // self.env.num_envs)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
-        observations, _ = self.env.reset(seed=self.seed)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, -(-total_timesteps // env.num_envs))
+        env.reset(seed=self.seed)
         # Nothing is learned from rewards: the actions only make the environment go on, and are logged.
-        actions = problem.choose(problem.uniform(self.env.contexts).float())
-        bar = progress(total_timesteps, label=self.name, shown=progress_bar)
-        with bar, seeded(self.seed, self.device):
-            for update in range(updates):
+        looks = env.looks(())
+        actions = looks.choice.action(looks.uniform().float())
+        with seeded(self.seed, self.device):
+            for done in self._updates(env, total_timesteps, callback, progress_bar):
                 networks.train()
-                loss = self.loss(observations, self.env.contexts, done=update / updates)
+                loss = self.loss(env, done=done)
                 optimizer.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(networks.parameters(), 10.0)
                 optimizer.step()
                 schedule.step()
                 self.logger.record_mean("train/loss", loss.item())
-                observations, *_ = self.env.step(actions)
-                self.num_timesteps += self.env.num_envs
-                bar.update(self.env.num_envs)
-                if callback is not None and not callback(self):
-                    break
+                env.step(actions)
         return self
 
 
-class ObservationScorer(SupervisedAgent, ObservingAgent):
+class ObservationScorer(SupervisedAgent):
     """One whose network sees an observation of each candidate by itself: the backbone `config.scorer`, and a layer."""
 
     def __init__(
-        self, env: SelectVectorEnv, *, config: Any = None, seed: int = 0, device: str | torch.device = "cpu"
+        self, shapes: LookShapes, *, config: Any = None, seed: int = 0, device: str | torch.device = "cpu"
     ) -> None:
-        super().__init__(env, config=config, seed=seed, device=device)
+        super().__init__(shapes, config=config, seed=seed, device=device)
         with seeded(seed, self.device):
-            backbone = make_backbone(self.config.scorer, env.problem.observation_space)
+            backbone = make_backbone(self.config.scorer, shapes.observation_space)
             last = nn.Linear(int(backbone.feature_dim), self.num_outputs)  # type: ignore[arg-type]
             self.network = nn.Sequential(backbone, last).to(self.device)
 
@@ -88,27 +88,30 @@ class ObservationScorer(SupervisedAgent, ObservingAgent):
     def num_outputs(self) -> int:
         """Numbers that the network gives for a candidate."""
 
+    @abstractmethod
+    def saliency(self, outputs: Tensor) -> Tensor:
+        """(B, K) from the network's outputs (B, K, num_outputs)."""
+
+    @abstractmethod
+    def loss_of(self, outputs: Tensor, answers: Answers, valid: Tensor) -> Tensor:
+        """What is minimised, of outputs (B, K, num_outputs); `valid` (B, K) are the contexts' own."""
+
+    def loss(self, env: BatchedEnv, *, done: float) -> Tensor:
+        looks = env.looks()
+        return self.loss_of(self.outputs(looks), env.answers(), looks.valid.to(self.device))
+
     def modules(self) -> nn.ModuleDict:
         return nn.ModuleDict({"network": self.network})
 
-    def scorer_gmacs(self, problem: SelectionProblem) -> float:
-        return gmacs_of_observations(self.network, problem)
+    def cost_gmacs(self, shapes: LookShapes) -> float:
+        return gmacs_of_observations(self.network, shapes, self.shapes.shown)
 
-    def outputs(self, observations: Tensor) -> Tensor:
-        """What the network says of observations (B, K, ...): (B, K, outputs)."""
+    def outputs(self, looks: Looks) -> Tensor:
+        """What the network says of every candidate: (B, K, num_outputs)."""
+        observations = looks.observation(self.shapes.shown).to(self.device)
         return self.network(observations.flatten(0, 1)).view(len(observations), -1, self.num_outputs)
 
-    @abstractmethod
-    def score_observations(self, observations: Tensor) -> Tensor:
-        """Saliency (B, K) from observations (B, K, ...) on the agent's device."""
-
     @torch.no_grad()
-    def scores(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
-        self.modules().eval()
-        return self.score_observations(problem.observe(contexts).to(self.device))
-
-    @torch.no_grad()
-    def act(self, observations: Tensor, *, deterministic: bool) -> Tensor:
-        """The action that takes the candidates of largest score; there is nothing random in it."""
-        self.modules().eval()
-        return self.env.problem.choose(self.score_observations(observations))
+    def scores(self, looks: Looks) -> Tensor:
+        self.network.eval()
+        return self.saliency(self.outputs(looks))

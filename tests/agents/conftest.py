@@ -38,7 +38,7 @@ def _signal_bank(num_videos: int = 60, num_clips: int = 8, *, silent: tuple[int,
 
 def _frames_env(bank: ClipBank, **options) -> SelectVectorEnv:
     problem = FrameSelectProblem(
-        BankSource(bank), **({"num_frames": 8, "num_kept": 2, "observation": "predictions"} | options)
+        BankSource(bank), **({"num_candidates": 8, "num_kept": 2, "observation": "predictions"} | options)
     )
     return SelectVectorEnv(problem, num_envs=20)
 

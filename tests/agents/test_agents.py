@@ -10,9 +10,10 @@ from stable_baselines3.common.logger import HumanOutputFormat, Logger
 from vidselect_agents import agent_class, make_agent
 from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.clip_select import ClipSelectProblem
-from vidselect_env.envs.recorder import RolloutRecorder
 from vidselect_env.envs.sources import BankSource
-from vidselect_env.evaluation.evaluate import evaluate
+from vidselect_env.envs.wrappers import RecordRollouts
+from vidselect_env.evaluation.evaluate import evaluate, selection_of
+from vidselect_env.evaluation.references import REFERENCES
 
 LEARNERS = ("dsn", "max_response")
 
@@ -34,28 +35,28 @@ def top1(agent, env) -> float:
 
 @pytest.mark.parametrize("settings", [{}, {"gradient": "all_arms"}, {"baseline": "leave_one_out"}], ids=str)
 def test_dsn_learns_to_beat_uniform_and_dense(env, settings):
-    agent = make_agent("dsn", env, seed=0, learning_rate=3e-3, **settings).learn(16 * 150)
+    agent = make_agent("dsn", env, seed=0, learning_rate=3e-3, **settings).learn(env, 16 * 150)
     assert top1(agent, env) > top1(make_agent("uniform", env), env) + 0.1
     assert top1(agent, env) >= top1(make_agent("dense", env), env)
 
 
 def test_oracle_takes_the_largest_true_class_probability_of_each_section(env):
     problem, contexts = env.problem, torch.arange(5)
-    mask = make_agent("oracle", env).select(problem, contexts)
+    mask = selection_of(REFERENCES["oracle"](), problem, contexts)
     of_label = (problem.probabilities(contexts) * problem.targets(contexts)[:, None]).sum(-1).view(5, 6, 3)
     assert torch.equal(mask.view(5, 6, 3).int().argmax(-1), of_label.argmax(-1))
 
 
 def test_uniform_takes_the_middle_and_dense_everything(env):
     contexts = torch.arange(3)
-    assert make_agent("uniform", env).select(env.problem, contexts).view(3, 6, 3)[..., 1].all()
-    assert make_agent("uniform", env).select(env.problem, contexts).sum() == 18
-    assert make_agent("dense", env).select(env.problem, contexts).all()
+    assert selection_of(make_agent("uniform", env), env.problem, contexts).view(3, 6, 3)[..., 1].all()
+    assert selection_of(make_agent("uniform", env), env.problem, contexts).sum() == 18
+    assert selection_of(make_agent("dense", env), env.problem, contexts).all()
 
 
 def test_random_takes_one_a_section_and_its_seed_decides(env):
     contexts = torch.arange(20)
-    masks = [make_agent("random", env, seed=seed).select(env.problem, contexts) for seed in (1, 1, 2)]
+    masks = [selection_of(make_agent("random", env, seed=seed), env.problem, contexts) for seed in (1, 1, 2)]
     assert (masks[0].view(20, 6, 3).sum(-1) == 1).all()
     assert torch.equal(masks[0], masks[1])
     assert not torch.equal(masks[0], masks[2])
@@ -65,9 +66,9 @@ def test_random_takes_one_a_section_and_its_seed_decides(env):
 @pytest.mark.parametrize("observation", ["features", "skim"])
 def test_a_saved_agent_predicts_as_before(bank, tmp_path, name, observation):
     env = make_env(bank, observation=observation)
-    agent = make_agent(name, env, seed=0).learn(32)
+    agent = make_agent(name, env, seed=0).learn(env, 32)
     agent.save(tmp_path / "agent.safetensors")
-    loaded = agent_class(name).load(tmp_path / "agent.safetensors", env)
+    loaded = agent_class(name).load(tmp_path / "agent.safetensors")
     observations, _ = env.reset(seed=0)
     actions = agent.predict(observations.numpy(), deterministic=True)[0]
     assert isinstance(actions, np.ndarray)
@@ -78,7 +79,8 @@ def test_a_saved_agent_predicts_as_before(bank, tmp_path, name, observation):
 @pytest.mark.parametrize("name", LEARNERS)
 def test_same_seed_same_agent_and_another_seed_another(bank, name):
     def weights(seed: int) -> torch.Tensor:
-        agent = make_agent(name, make_env(bank), seed=seed).learn(64)
+        env = make_env(bank)
+        agent = make_agent(name, env, seed=seed).learn(env, 64)
         return torch.cat([value.flatten().float() for value in agent.modules().state_dict().values()])
 
     assert torch.equal(weights(0), weights(0))
@@ -87,13 +89,13 @@ def test_same_seed_same_agent_and_another_seed_another(bank, name):
 
 @pytest.mark.parametrize("name", [*LEARNERS, "uniform", "oracle"])
 def test_the_number_of_sections_may_differ_in_testing(env, name):
-    agent = make_agent(name, env).learn(32)
+    agent = REFERENCES[name]() if name in REFERENCES else make_agent(name, env).learn(env, 32)
     assert evaluate(agent, env.problem.with_sections(4), name=name).clips_per_video in (4, 12)
 
 
 def test_dsn_learns_on_single_sections(bank):
     env = make_env(bank, per_section=True)
-    agent = make_agent("dsn", env).learn(32)
+    agent = make_agent("dsn", env).learn(env, 32)
     observations, _ = env.reset(seed=0)
     assert agent.predict(observations, deterministic=True)[0].shape == (16,)
     assert evaluate(agent, env.problem, name="dsn").num_videos == bank.num_videos
@@ -103,7 +105,7 @@ def test_an_agent_of_another_kind_does_not_load(bank, tmp_path):
     env = make_env(bank)
     make_agent("dsn", env).save(tmp_path / "agent.safetensors")
     with pytest.raises(ValueError, match="holds agent 'dsn', not 'max_response'"):
-        agent_class("max_response").load(tmp_path / "agent.safetensors", env)
+        agent_class("max_response").load(tmp_path / "agent.safetensors")
 
 
 def test_unknown_names_get_a_hint(bank):
@@ -118,7 +120,7 @@ def test_unknown_names_get_a_hint(bank):
 
 def test_a_callback_stops_learning(bank):
     env = make_env(bank)
-    agent = make_agent("dsn", env).learn(10_000, callback=lambda agent: agent.num_timesteps < 48)
+    agent = make_agent("dsn", env).learn(env, 10_000, callback=lambda agent: agent.num_timesteps < 48)
     assert agent.num_timesteps == 48
 
 
@@ -128,7 +130,6 @@ def test_learning_logs_reward_accuracy_entropy_and_regret(bank, tmp_path):
     log = tmp_path / "log.txt"
     logger = Logger(None, [HumanOutputFormat(str(log), max_length=60)])
     agent.set_logger(logger)
-    env.recorder = RolloutRecorder(logger, every_steps=32)
-    agent.learn(32)
+    agent.learn(RecordRollouts(env, logger, every_steps=32), 32)
     for name in ("ep_rew_mean", "accuracy", "regret_mean", "regret_cumulative", "entropy", "total_timesteps"):
         assert name in log.read_text()

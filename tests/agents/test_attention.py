@@ -12,12 +12,12 @@ from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.clip_select import ClipSelectProblem
 from vidselect_env.envs.frame_select import FrameSelectProblem
 from vidselect_env.envs.sources import BankSource
-from vidselect_env.evaluation.evaluate import evaluate
+from vidselect_env.evaluation.evaluate import evaluate, selection_of
 
 
 @pytest.fixture
 def env(make_bank) -> SelectVectorEnv:
-    problem = FrameSelectProblem(BankSource(make_bank(num_videos=200)), num_frames=18, num_kept=6)
+    problem = FrameSelectProblem(BankSource(make_bank(num_videos=200)), num_candidates=18, num_kept=6)
     return SelectVectorEnv(problem, num_envs=32)
 
 
@@ -26,7 +26,7 @@ def top1(agent, problem) -> float:
 
 
 def test_as_learns_to_beat_random_and_all_frames(env):
-    agent = make_agent("as", env, seed=0, learning_rate=3e-3, decay="cosine").learn(32 * 300)
+    agent = make_agent("as", env, seed=0, learning_rate=3e-3, decay="cosine").learn(env, 32 * 300)
     ours = top1(agent, env.problem)
     assert ours > top1(make_agent("random", env), env.problem) + 0.1
     assert ours >= top1(make_agent("dense", env), env.problem)
@@ -35,17 +35,17 @@ def test_as_learns_to_beat_random_and_all_frames(env):
 def test_testing_keeps_the_m_most_probable_whatever_m(env):
     agent = make_agent("as", env)
     contexts = torch.arange(7)
-    probabilities = agent.policy(env.problem.observe(contexts)).probabilities
-    mask = agent.select(env.problem.with_kept(4), contexts)
+    probabilities = agent.policy(env.problem.looks(contexts)).probabilities
+    mask = selection_of(agent, env.problem.with_kept(4), contexts)
     assert (mask.sum(-1) == 4).all()
     kept, dropped = probabilities.masked_fill(~mask, 1).amin(-1), probabilities.masked_fill(mask, 0).amax(-1)
     assert (kept >= dropped).all()
 
 
 def test_a_saved_agent_predicts_as_before(env, tmp_path):
-    agent = make_agent("as", env, learning_rate=1e-2).learn(64)
+    agent = make_agent("as", env, learning_rate=1e-2).learn(env, 64)
     agent.save(tmp_path / "agent.safetensors")
-    loaded = type(agent).load(tmp_path / "agent.safetensors", env)
+    loaded = type(agent).load(tmp_path / "agent.safetensors")
     observations, _ = env.reset(seed=0)
     assert torch.equal(
         agent.predict(observations, deterministic=True)[0], loaded.predict(observations, deterministic=True)[0]
@@ -60,20 +60,20 @@ def test_sampling_loss_by_hand():
 
 def test_a_video_is_scored_as_if_it_were_alone(make_ragged_bank):
     """Videos of 6, 20 and 9 candidates; 8 are kept, of the first all that there are."""
-    problem = FrameSelectProblem(BankSource(make_ragged_bank([6, 20, 9])), num_frames=None, num_kept=8)
+    problem = FrameSelectProblem(BankSource(make_ragged_bank([6, 20, 9])), num_candidates=None, num_kept=8)
     env = SelectVectorEnv(problem, num_envs=6)
-    agent = make_agent("as", env, learning_rate=1e-2).learn(60)
-    together = agent.frame_scores(problem, torch.arange(3))
+    agent = make_agent("as", env, learning_rate=1e-2).learn(env, 60)
+    together = agent.frame_scores(problem.looks(torch.arange(3)))
     for video, count in enumerate([6, 20, 9]):
         observation = problem.observe(torch.tensor([video]))[:, :count]
         torch.testing.assert_close(together[video, :count], agent.scorer(observation)[0])
-    assert agent.select(problem, torch.arange(3)).sum(-1).tolist() == [6, 8, 8]
-    policy = agent.policy(problem.observe(torch.arange(3)), problem.valid(torch.arange(3)))
+    assert selection_of(agent, problem, torch.arange(3)).sum(-1).tolist() == [6, 8, 8]
+    policy = agent.policy(problem.looks(torch.arange(3)))
     drawn = policy.sample(200, torch.Generator().manual_seed(0)).bool()
     assert not (drawn & ~problem.valid(torch.arange(3))).any()
     assert policy.entropy().isfinite().all()
     assert policy.log_prob(drawn.to(torch.int8)).isfinite().all()
-    with pytest.raises(ValueError, match="'as' must know the video where videos have different lengths"):
+    with pytest.raises(ValueError, match="does not tell how long its video is, and videos differ"):
         agent.predict(problem.observe(torch.arange(3)))
 
 
@@ -90,4 +90,4 @@ def test_clips_by_section_are_refused(bank):
 
 def test_all_arms_are_refused(env):
     with pytest.raises(ValueError, match="'all_arms' needs one choice a section"):
-        make_agent("as", env, gradient="all_arms").learn(32)
+        make_agent("as", env, gradient="all_arms").learn(env, 32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vidselect_agents.scorers.r2d import R2D
+from vidselect_agents.scorers.candidates import R2D
 from vidselect_classifiers import gmacs, make_classifier
 
 PAPER = [  # classifier, clips classified, clips looked at, GMACs a video, tolerance

@@ -39,5 +39,6 @@ def test_agents_learn_and_are_evaluated_there(bank, name):
     else:
         problem = ClipSelectProblem(source, observation="skim", per_section=name == "dqn")
     settings = {"dqn": {"buffer_size": 64, "learning_starts": 16, "batch_size": 16}}.get(name, {})
-    agent = make_agent(name, SelectVectorEnv(problem, num_envs=16), device="cuda", **settings).learn(64)
+    env = SelectVectorEnv(problem, num_envs=16)
+    agent = make_agent(name, env, device="cuda", **settings).learn(env, 64)
     assert evaluate(agent, problem, name=name).num_videos == bank.num_videos

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+from functools import partial
 
 import pytest
 import torch
 
-from vidselect_agents.gradients import (
+from vidselect_agents.baselines import (
+    Baseline,
+    Greedy,
+    GroupNormalised,
+    LeaveOneOut,
     MovingAverage,
-    all_arms_loss,
-    leave_one_out,
-    reinforce_loss,
-    sampled_loss,
+    NoBaseline,
+    make_baseline,
 )
+from vidselect_agents.gradients import all_arms_loss, reinforce_loss
 from vidselect_agents.selection import KeepOrDrop, OnePerSection
 
 SCORES = torch.tensor([[[0.3, -0.5, 1.0], [0.0, 0.2, -0.1]]])  # one context, two sections of three clips
@@ -43,29 +48,29 @@ def rewards_of(actions: torch.Tensor) -> torch.Tensor:
     return ARMS.expand(len(actions), -1, -1, -1).gather(-1, actions[..., None]).squeeze(-1)
 
 
-@pytest.mark.parametrize("baseline", ["none", "greedy", "moving_average"])
+def sampled_loss(scores: torch.Tensor, actions: torch.Tensor, baseline: Baseline) -> torch.Tensor:
+    """REINFORCE on given actions."""
+    policy = OnePerSection(scores)
+    asked = baseline.tries(policy)
+    tried = rewards_of(actions[:0] if asked is None else asked)
+    advantages = baseline.advantages(rewards_of(actions), tried, torch.tensor([0]))
+    return reinforce_loss(policy.log_prob(actions), advantages)
+
+
+@pytest.mark.parametrize(
+    "baseline", [NoBaseline(), Greedy(), MovingAverage(1, 2)], ids=lambda each: type(each).__name__
+)
 def test_one_sample_estimators_are_unbiased(baseline):
     """The expectation over all nine actions, each weighted by its probability, is the exact gradient."""
-    average = MovingAverage(1, 2)
-    average.update(torch.tensor([0]), torch.tensor([[[0.2, -0.1]]]))
-    means = average.means.clone()
+    if isinstance(baseline, MovingAverage):
+        baseline.update(torch.tensor([0]), torch.tensor([[[0.2, -0.1]]]))
     total = torch.zeros_like(SCORES)
     for pair in itertools.product(range(3), repeat=2):
         actions = torch.tensor([[pair]])
-        average.means = means.clone()  # a sample must not see itself in the baseline
         probability = OnePerSection(SCORES).log_prob(actions).sum().exp()
 
-        def loss(scores: torch.Tensor, actions: torch.Tensor = actions) -> torch.Tensor:
-            return sampled_loss(
-                OnePerSection(scores),
-                actions,
-                rewards_of,
-                baseline=baseline,
-                contexts=torch.tensor([0]),
-                moving_average=average,
-            )
-
-        total += probability * gradient(loss)
+        fresh = copy.deepcopy(baseline)  # a sample must not see itself in the baseline
+        total += probability * gradient(partial(sampled_loss, actions=actions, baseline=fresh))
     torch.testing.assert_close(total, exact_gradient())
 
 
@@ -75,16 +80,7 @@ def test_leave_one_out_is_unbiased_over_pairs_of_samples():
         actions = torch.tensor([[first], [second]])
         probability = OnePerSection(SCORES).log_prob(actions).sum().exp()
 
-        def loss(scores: torch.Tensor, actions: torch.Tensor = actions) -> torch.Tensor:
-            return sampled_loss(
-                OnePerSection(scores),
-                actions,
-                rewards_of,
-                baseline="leave_one_out",
-                contexts=torch.tensor([0]),
-            )
-
-        total += probability * gradient(loss)
+        total += probability * gradient(partial(sampled_loss, actions=actions, baseline=LeaveOneOut()))
     torch.testing.assert_close(total, exact_gradient())
 
 
@@ -107,18 +103,25 @@ def test_keep_or_drop_gradient_is_unbiased():
 
 def test_greedy_baseline_has_zero_advantage_on_the_greedy_arm():
     greedy = OnePerSection(SCORES).mode()[None]
-
-    def loss(scores: torch.Tensor) -> torch.Tensor:
-        return sampled_loss(OnePerSection(scores), greedy, rewards_of, baseline="greedy", contexts=torch.tensor([0]))
-
-    assert gradient(loss).abs().max() == 0
+    assert gradient(partial(sampled_loss, actions=greedy, baseline=Greedy())).abs().max() == 0
 
 
 def test_leave_one_out_by_hand():
     rewards = torch.tensor([1.0, 2.0, 6.0]).view(3, 1, 1)
-    assert leave_one_out(rewards).flatten().tolist() == [4.0, 3.5, 1.5]
+    nothing, contexts = rewards[:0], torch.tensor([0])
+    advantages = LeaveOneOut().advantages(rewards, nothing, contexts)  # of the others the means are 4, 3.5 and 1.5
+    assert advantages.flatten().tolist() == [-3.0, -1.5, 4.5]
     with pytest.raises(ValueError, match="at least 2 samples"):
-        leave_one_out(rewards[:1])
+        LeaveOneOut().advantages(rewards[:1], nothing, contexts)
+
+
+def test_group_normalised_advantages_by_hand():
+    """Mean 3, standard deviation (of a sample) sqrt(7): GRPO's advantage in its own units."""
+    rewards = torch.tensor([1.0, 2.0, 6.0]).view(3, 1, 1)
+    advantages = GroupNormalised().advantages(rewards, rewards[:0], torch.tensor([0])).flatten()
+    assert advantages.tolist() == pytest.approx([-2 / 7**0.5, -1 / 7**0.5, 3 / 7**0.5], rel=1e-5)
+    same = torch.full((3, 1, 1), 0.4)
+    assert GroupNormalised().advantages(same, same[:0], torch.tensor([0])).abs().max() < 1e-3
 
 
 def test_moving_average_by_hand():
@@ -137,10 +140,4 @@ def test_repeated_visits_of_a_context_count_with_their_mean():
 
 def test_unknown_baseline_is_refused():
     with pytest.raises(ValueError, match="unknown baseline 'median'"):
-        sampled_loss(
-            OnePerSection(SCORES),
-            torch.zeros(1, 1, 2, dtype=torch.int64),
-            rewards_of,
-            baseline="median",
-            contexts=torch.tensor([0]),
-        )
+        make_baseline("median", num_contexts=1, num_decisions=2)

@@ -28,10 +28,10 @@ from vidselect_env.envs.sources import BankSource
 from vidselect_env.evaluation.evaluate import evaluate
 problem = ClipSelectProblem(BankSource(world.random_bank(num_videos=200)), observation="features")
 env = SelectVectorEnv(problem, num_envs=16)
-agent = make_agent(sys.argv[2], env).learn(1600)
+agent = make_agent(sys.argv[2], env).learn(env, 1600)
 ours, uniform = (evaluate(each, problem, name="x").top1 for each in (agent, make_agent("uniform", env)))
 assert ours > uniform + 0.1, (ours, uniform)
-print(type(agent).__module__)
+print(type(agent.inner).__module__)
 """
 
 
@@ -63,12 +63,15 @@ class Mine:
     def __init__(self, env, *, seed=0, size=1):
         self.size = size
 
+    def predict(self, observation, deterministic=False):
+        return observation, None
+
 
 def test_a_registered_agent_has_a_name_and_its_own_settings(bank):
     env = SelectVectorEnv(ClipSelectProblem(BankSource(bank), observation="features"), num_envs=2)
     register_agent("mine", Mine)
     try:
-        assert make_agent("mine", env, size=3).size == 3
+        assert make_agent("mine", env, size=3).inner.size == 3
         with pytest.raises(ValueError, match="'mine' is already registered"):
             register_agent("mine", Mine)
     finally:

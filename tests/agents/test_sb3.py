@@ -15,10 +15,10 @@ from vidselect_env.bank import ClipBank
 from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.clip_select import ClipSelectProblem
 from vidselect_env.envs.frame_select import FrameSelectProblem
-from vidselect_env.envs.recorder import RolloutRecorder
 from vidselect_env.envs.scalar import SelectEnv
 from vidselect_env.envs.sources import BankSource
-from vidselect_env.evaluation.evaluate import evaluate
+from vidselect_env.envs.wrappers import RecordRollouts
+from vidselect_env.evaluation.evaluate import evaluate, selection_of
 
 CLIP_AGENTS = ("ppo", "a2c", "dqn", "trpo", "qrdqn", "maskable_ppo")
 FRAME_AGENTS = ("ppo", "a2c", "trpo")
@@ -29,7 +29,7 @@ QUICK = {
 
 
 def clip_env(bank, name: str = "ppo", *, num_envs: int = 16, observation: str = "features") -> SelectVectorEnv:
-    per_section = getattr(agent_class(name), "per_section", False)
+    per_section = agent_class(name).made_for.per_section
     problem = ClipSelectProblem(BankSource(bank), observation=observation, per_section=per_section)
     return SelectVectorEnv(problem, num_envs=num_envs)
 
@@ -37,12 +37,12 @@ def clip_env(bank, name: str = "ppo", *, num_envs: int = 16, observation: str = 
 @pytest.mark.parametrize("name", CLIP_AGENTS)
 def test_every_algorithm_trains_saves_loads_and_is_evaluated_on_clips(bank, tmp_path, name):
     env = clip_env(bank, name)
-    agent = make_agent(name, env, seed=3, **QUICK.get(name, {})).learn(128)
-    agent.save(tmp_path / agent.file_name)
-    loaded = agent_class(name).load(tmp_path / agent.file_name, env)
+    agent = make_agent(name, env, seed=3, **QUICK.get(name, {})).learn(env, 128)
+    agent.save(tmp_path / "agent.safetensors")
+    loaded = agent_class(name).load(tmp_path / "agent.safetensors")
     assert (loaded.config, loaded.seed, loaded.num_timesteps) == (agent.config, 3, agent.num_timesteps)
     contexts = torch.arange(5)
-    assert torch.equal(agent.select(env.problem, contexts), loaded.select(env.problem, contexts))
+    assert torch.equal(selection_of(agent, env.problem, contexts), selection_of(loaded, env.problem, contexts))
     result = evaluate(loaded, env.problem, name=name)
     assert result.num_videos == bank.num_videos
     assert result.scorer_gmacs > 0
@@ -50,28 +50,30 @@ def test_every_algorithm_trains_saves_loads_and_is_evaluated_on_clips(bank, tmp_
 
 @pytest.mark.parametrize("name", FRAME_AGENTS)
 def test_every_algorithm_for_many_choices_trains_on_frames(bank, name):
-    env = SelectVectorEnv(FrameSelectProblem(BankSource(bank), num_frames=10, num_kept=4), num_envs=16)
-    agent = make_agent(name, env).learn(128)
-    assert (agent.select(env.problem, torch.arange(3)).sum(-1) == 4).all()
+    env = SelectVectorEnv(FrameSelectProblem(BankSource(bank), num_candidates=10, num_kept=4), num_envs=16)
+    agent = make_agent(name, env).learn(env, 128)
+    assert (selection_of(agent, env.problem, torch.arange(3)).sum(-1) == 4).all()
 
 
 def test_ppo_trains_on_skims_and_weighs_little(bank):
-    agent = make_agent("ppo", clip_env(bank, observation="skim")).learn(128)
+    env = clip_env(bank, observation="skim")
+    agent = make_agent("ppo", env).learn(env, 128)
     assert sum(parameter.numel() for parameter in agent.model.policy.parameters()) < 200_000
 
 
 def test_ppo_learns_to_beat_uniform(make_bank):
     env = clip_env(make_bank(num_videos=200), num_envs=32)
-    agent = make_agent("ppo", env, learning_rate=3e-3).learn(32 * 200)
+    agent = make_agent("ppo", env, learning_rate=3e-3).learn(env, 32 * 200)
     ours, uniform = (evaluate(each, env.problem, name="x").top1 for each in (agent, make_agent("uniform", env)))
     assert ours > uniform + 0.1
 
 
 def test_the_number_of_sections_may_differ_in_testing(bank):
     for name in ("ppo", "dqn"):
-        agent = make_agent(name, clip_env(bank, name), **QUICK.get(name, {})).learn(64)
+        env = clip_env(bank, name)
+        agent = make_agent(name, env, **QUICK.get(name, {})).learn(env, 64)
         problem = ClipSelectProblem(BankSource(bank), num_sections=4, observation="features")
-        assert agent.select(problem, torch.arange(3)).sum(-1).tolist() == [4, 4, 4]
+        assert selection_of(agent, problem, torch.arange(3)).sum(-1).tolist() == [4, 4, 4]
 
 
 def test_an_action_space_that_does_not_fit_says_which_does(bank):
@@ -81,15 +83,15 @@ def test_an_action_space_that_does_not_fit_says_which_does(bank):
 
 
 def test_masks_are_refused_where_there_is_nothing_to_mask(bank):
-    frames = SelectVectorEnv(FrameSelectProblem(BankSource(bank), num_frames=10, num_kept=4), num_envs=2)
+    frames = SelectVectorEnv(FrameSelectProblem(BankSource(bank), num_candidates=10, num_kept=4), num_envs=2)
     with pytest.raises(ValueError, match=r"does not take MultiBinary.*use ppo"):
         make_agent("maskable_ppo", frames)
 
 
 def test_a_saved_model_loads_with_plain_ppo(bank, tmp_path):
     env = clip_env(bank)
-    agent = make_agent("ppo", env).learn(128)
-    agent.save(tmp_path / "agent.zip")
+    agent = make_agent("ppo", env).learn(env, 128)
+    agent.model.save(tmp_path / "agent.zip")
     observations, _ = env.reset(seed=0)
     plain = PPO.load(tmp_path / "agent.zip", env=BatchedVecEnv(env), device="cpu")
     ours = agent.predict(observations.numpy(), deterministic=True)[0]
@@ -146,8 +148,7 @@ def test_sb3_fills_the_same_log_as_our_agents(bank):
             self.values = {}
 
     env = clip_env(bank)
-    env.recorder = RolloutRecorder(Lines(), every_steps=32)
-    make_agent("ppo", env).learn(128)
+    make_agent("ppo", env).learn(RecordRollouts(env, Lines(), every_steps=32), 128)
     assert {"rollout/ep_rew_mean", "rollout/accuracy", "rollout/regret_cumulative"} <= set(lines[-1])
     assert lines[-1]["rollout/regret_cumulative"] > lines[0]["rollout/regret_cumulative"]
 

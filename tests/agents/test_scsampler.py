@@ -9,12 +9,12 @@ import torch
 
 from vidselect_agents import make_agent
 from vidselect_agents.scorers.frames import stream_network
-from vidselect_env.bank import BankError, ClipBank
+from vidselect_env.bank import ClipBank
 from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.clip_select import ClipSelectProblem
 from vidselect_env.envs.frame_select import FrameSelectProblem
 from vidselect_env.envs.sources import BankSource
-from vidselect_env.evaluation.evaluate import evaluate
+from vidselect_env.evaluation.evaluate import evaluate, selection_of
 from vidselect_env.video.errors import VideoError
 
 COMBINATIONS = ("visual", "audio", "convex_score", "convex_list", "union", "intersect", "joint")
@@ -24,6 +24,10 @@ def scsampler(env: SelectVectorEnv, **options):
     return make_agent("scsampler", env, **({"streams": ("vectors",)} | options))
 
 
+def scores_of(agent, env: SelectVectorEnv, contexts: torch.Tensor) -> torch.Tensor:
+    return agent.scores(env.problem.looks(contexts, agent.needs.fields))
+
+
 @pytest.fixture(scope="module")
 def env(signal_bank, frames_env) -> SelectVectorEnv:
     return frames_env(signal_bank())
@@ -31,7 +35,7 @@ def env(signal_bank, frames_env) -> SelectVectorEnv:
 
 @pytest.mark.parametrize("combination", COMBINATIONS)
 def test_every_combination_learns_where_the_action_is(env, combination):
-    agent = scsampler(env, combination=combination).learn(20 * 30)
+    agent = scsampler(env, combination=combination).learn(env, 20 * 30)
     ours, uniform = (evaluate(each, env.problem, name="x") for each in (agent, make_agent("uniform", env)))
     assert ours.top1 > uniform.top1 + 0.15
     assert ours.clips_per_video == 2
@@ -44,14 +48,14 @@ def test_both_objectives_serve_both_senses(env, objective):
         {"combination": "visual", "objective": objective},
         {"combination": "audio", "audio_objective": objective},
     ):
-        agent = scsampler(env, **options).learn(20 * 30)
+        agent = scsampler(env, **options).learn(env, 20 * 30)
         assert evaluate(agent, env.problem, name="x").top1 > 0.8
 
 
 def test_saliency_lies_between_0_and_1(env):
     contexts = torch.arange(10)
     for combination in ("visual", "audio", "convex_score", "joint"):
-        scores = scsampler(env, combination=combination).scores(env.problem, contexts)
+        scores = scores_of(scsampler(env, combination=combination), env, contexts)
         assert ((scores >= 0) & (scores <= 1)).all()
 
 
@@ -60,33 +64,33 @@ def test_a_silent_video_is_judged_by_sight(signal_bank, frames_env):
     both = scsampler(env, combination="union", visual_share=0.0, seed=3)
     sight = scsampler(env, combination="visual", seed=3)
     sight.networks["vectors"].load_state_dict(both.networks["vectors"].state_dict())
-    chosen = [agent.select(env.problem, torch.arange(6)) for agent in (both, sight)]
+    chosen = [selection_of(agent, env.problem, torch.arange(6)) for agent in (both, sight)]
     assert torch.equal(chosen[0][[0, 3]], chosen[1][[0, 3]])
     assert not torch.equal(chosen[0], chosen[1])
-    assert both.learn(40).num_timesteps == 40  # and its silence teaches nothing: the loss stays finite
+    assert both.learn(env, 40).num_timesteps == 40  # and its silence teaches nothing: the loss stays finite
     with pytest.raises(VideoError, match=r"video 0.*has no sound"):
-        scsampler(env, combination="audio").select(env.problem, torch.arange(2))
+        selection_of(scsampler(env, combination="audio"), env.problem, torch.arange(2))
 
 
 def test_every_second_clip_is_scored_for_half_the_cost(env):
     contexts = torch.arange(5)
     whole, half = scsampler(env), scsampler(env, every=2)
-    assert half.scorer_gmacs(env.problem) == pytest.approx(whole.scorer_gmacs(env.problem) / 2)
-    chosen = half.select(env.problem, contexts)
+    assert half.cost_gmacs(env.shapes) == pytest.approx(whole.cost_gmacs(env.shapes) / 2)
+    chosen = selection_of(half, env.problem, contexts)
     assert not chosen[:, 1::2].any()
     assert (chosen.sum(-1) == 2).all()
     # Of every fifth there are two, and no more than what is looked at is chosen.
-    assert (scsampler(env, every=5).select(env.problem.with_kept(3), contexts).sum(-1) == 2).all()
+    assert (selection_of(scsampler(env, every=5), env.problem.with_kept(3), contexts).sum(-1) == 2).all()
 
 
 def test_a_bank_without_its_signals_is_refused(make_bank, frames_env):
     env = frames_env(make_bank(num_clips=8))
-    with pytest.raises(BankError, match="no field 'vectors'"):
+    with pytest.raises(ValueError, match="no 'vectors' to look at: there are logits"):
         scsampler(env)
 
 
 def test_a_saved_sampler_serves_another_classifier(env, tmp_path, signal_bank, frames_env):
-    agent = scsampler(env, combination="visual").learn(20 * 30)
+    agent = scsampler(env, combination="visual").learn(env, 20 * 30)
     agent.save(tmp_path / "agent.safetensors")
     bank = signal_bank(seed=1)
     other = ClipBank.from_tensors(
@@ -95,11 +99,11 @@ def test_a_saved_sampler_serves_another_classifier(env, tmp_path, signal_bank, f
         skim=bank.field("skim").joined().view(60, 8, 3, 3, 8, 8),
         signals={"vectors": bank.field("vectors").joined().view(60, 8, 2, 2, 4, 5)},
     )
-    loaded = type(agent).load(tmp_path / "agent.safetensors", frames_env(other))
+    loaded = type(agent).load(tmp_path / "agent.safetensors")
     assert loaded.config.num_classes == 3
     contexts = torch.arange(60)
     torch.testing.assert_close(
-        loaded.scores(frames_env(other).problem, contexts), agent.scores(frames_env(bank).problem, contexts)
+        scores_of(loaded, frames_env(other), contexts), scores_of(agent, frames_env(bank), contexts)
     )
 
 
@@ -133,7 +137,7 @@ def test_pretrained_layers_learn_slowly_also_after_saving_and_loading(env, monke
     monkeypatch.setattr("vidselect_agents.scorers.frames._load_imagenet", lambda network, name: True)
     agent = scsampler(env, combination="union", network="resnet18")
     agent.save(tmp_path / "agent.safetensors")
-    loaded = type(agent).load(tmp_path / "agent.safetensors", env)
+    loaded = type(agent).load(tmp_path / "agent.safetensors")
     for each in (agent, loaded):
         slow, fast = sorted(each.parameter_groups(), key=lambda group: group["lr"])
         assert slow["lr"] == pytest.approx(fast["lr"] / 100)
@@ -144,36 +148,36 @@ def test_a_union_is_the_same_whichever_videos_stand_beside(signal_bank, frames_e
     """Of 2 and 38 candidates, 10 are kept; the short video must not shrink the other's K'."""
     whole = signal_bank(num_videos=2, num_clips=20)
     bank = dataclasses.replace(whole, offsets=torch.tensor([0, 2, 40]))
-    env = frames_env(bank, num_frames=None, num_kept=10)
+    env = frames_env(bank, num_candidates=None, num_kept=10)
     agent = scsampler(env, combination="union", visual_share=0.5)
-    together = agent.select(env.problem, torch.tensor([0, 1]))[1]
-    assert torch.equal(together, agent.select(env.problem, torch.tensor([1]))[0])
+    together = selection_of(agent, env.problem, torch.tensor([0, 1]))[1]
+    assert torch.equal(together, selection_of(agent, env.problem, torch.tensor([1]))[0])
 
 
 def test_a_union_leaves_room_for_sound_unless_it_is_given_none(env):
     contexts = torch.arange(60)
     agent = scsampler(env, combination="union", visual_share=0.8)
-    chosen = agent.select(env.problem, contexts)  # round(0.8 * 2) is both: K' < K makes it one
+    chosen = selection_of(agent, env.problem, contexts)  # round(0.8 * 2) is both: K' < K makes it one
     sight, sound = scsampler(env, combination="visual"), scsampler(env, combination="audio")
     sight.networks["vectors"].load_state_dict(agent.networks["vectors"].state_dict())
     sound.networks["mel"].load_state_dict(agent.networks["mel"].state_dict())
-    best = [each.scores(env.problem, contexts).argmax(-1) for each in (sight, sound)]
+    best = [scores_of(each, env, contexts).argmax(-1) for each in (sight, sound)]
     assert all(chosen.gather(1, place[:, None]).all() for place in best)
     only = scsampler(env, combination="union", visual_share=1.0)
     only.networks.load_state_dict(agent.networks.state_dict())
-    assert torch.equal(only.select(env.problem, contexts), sight.select(env.problem, contexts))
+    assert torch.equal(selection_of(only, env.problem, contexts), selection_of(sight, env.problem, contexts))
 
 
 def test_scoring_in_pieces_is_scoring_at_once(env, monkeypatch):
     agent = scsampler(env, combination="convex_score")
-    whole = agent.scores(env.problem, torch.arange(10))
+    whole = scores_of(agent, env, torch.arange(10))
     monkeypatch.setattr("vidselect_agents.scsampler.FRAMES_AT_ONCE", 7)
-    torch.testing.assert_close(agent.scores(env.problem, torch.arange(10)), whole)
+    torch.testing.assert_close(scores_of(agent, env, torch.arange(10)), whole)
 
 
 def test_ranking_learns_the_order_of_the_largest_logits(env, signal_bank, frames_env):
     skims = frames_env(signal_bank(), observation="skim")
-    agent = make_agent("ranking", skims, worth="label", learning_rate=3e-3).learn(20 * 60)
+    agent = make_agent("ranking", skims, worth="label", learning_rate=3e-3).learn(skims, 20 * 60)
     ours, uniform = (evaluate(each, skims.problem, name="x").top1 for each in (agent, make_agent("uniform", skims)))
     assert ours > uniform + 0.15
     with pytest.raises(ValueError, match=r"worth \('x'\) must be one of largest_logit"):
@@ -184,10 +188,10 @@ def test_empirical_draws_where_the_oracle_chose():
     logits = torch.zeros(50, 10, 2)
     logits[:, [2, 7], 1] = 5  # class 1 shows at these places only
     bank = ClipBank.from_tensors(logits, [1] * 50, features=torch.zeros(50, 10, 1))
-    env = SelectVectorEnv(FrameSelectProblem(BankSource(bank), num_frames=10, num_kept=2), num_envs=2)
-    agent = make_agent("empirical", env).learn(1)
+    env = SelectVectorEnv(FrameSelectProblem(BankSource(bank), num_candidates=10, num_kept=2), num_envs=2)
+    agent = make_agent("empirical", env).learn(env, 1)
     assert agent.histogram.nonzero().flatten().tolist() == [5, 15]
-    chosen = agent.select(env.problem, torch.arange(50))
+    chosen = selection_of(agent, env.problem, torch.arange(50))
     assert chosen.nonzero()[:, 1].unique().tolist() == [2, 7]
     assert (chosen.sum(-1) == 2).all()
 
@@ -196,13 +200,13 @@ def test_scorers_also_choose_one_a_section(signal_bank):
     problem = ClipSelectProblem(BankSource(signal_bank(num_clips=8)), num_sections=2, num_clips=4)
     env = SelectVectorEnv(problem, num_envs=4)
     for name, options in (("scsampler", {"streams": ("vectors",)}), ("mgsampler", {}), ("ranking", {})):
-        chosen = make_agent(name, env, **options).select(problem, torch.arange(6)).view(6, 2, 4)
+        chosen = selection_of(make_agent(name, env, **options), problem, torch.arange(6)).view(6, 2, 4)
         assert (chosen.sum(-1) == 1).all(), name
 
 
 def test_silence_does_not_change_the_audio_network(signal_bank, frames_env):
     env = frames_env(signal_bank(silent=tuple(range(60))))
-    agent = scsampler(env, combination="union").learn(40)
+    agent = scsampler(env, combination="union").learn(env, 40)
     norms = [m for m in agent.networks["mel"].modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert all(int(norm.num_batches_tracked) == 0 for norm in norms)
 
@@ -211,6 +215,6 @@ def test_sound_is_learned_alike_from_the_same_seed_whatever_torch_drew_before(en
     weights = []
     for global_seed in (1, 2):
         torch.manual_seed(global_seed)
-        agent = scsampler(env, combination="audio", seed=5).learn(40)  # its network has dropout
+        agent = scsampler(env, combination="audio", seed=5).learn(env, 40)  # its network has dropout
         weights.append(torch.cat([parameter.flatten() for parameter in agent.networks.parameters()]))
     assert torch.equal(*weights)

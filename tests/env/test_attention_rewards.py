@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vidselect_env.rewards import attention_rewards
+from vidselect_env.envs.rewards import attention_rewards
 
 LABEL = torch.tensor([True, False, False])
 

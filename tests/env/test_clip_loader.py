@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from vidselect_classifiers import make_classifier
-from vidselect_env.classifier_training import FitConfig
-from vidselect_env.clip_loader import SAMPLERS, ClipLoader
 from vidselect_env.datasets import load_dataset
+from vidselect_env.fitting.loader import SAMPLERS, ClipLoader
+from vidselect_env.fitting.training import FitConfig
 from vidselect_env.video.decode import FrameSize, read_frames
 from vidselect_env.video.index import probe
 from vidselect_env.video.motion import motion_curve

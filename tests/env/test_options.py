@@ -11,8 +11,8 @@ import pytest
 
 from vidselect_classifiers import weights_sha256
 from vidselect_env.bank.cached import resolve_bank
-from vidselect_env.classifier_options import ClassifierOptions
-from vidselect_env.run import claim_results, read_config
+from vidselect_env.experiment.run import claim_results, read_config
+from vidselect_env.fitting.options import ClassifierOptions
 
 
 def test_what_weights_leave_open_follows_from_the_seed():

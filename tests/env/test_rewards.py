@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vidselect_env.rewards import clip_rewards, is_correct
+from vidselect_env.envs.rewards import clip_rewards, is_correct
 
 
 def test_a_right_clip_earns_its_probability_and_a_wrong_one_the_penalty():

@@ -76,7 +76,8 @@ def test_links_lead_somewhere(document):
 
 
 def test_every_agent_has_its_page():
-    from vidselect_agents import AGENTS, REFERENCES
+    from vidselect_agents import AGENTS
+    from vidselect_env.evaluation.references import REFERENCES
 
     pages = "".join(path.read_text() for path in (REPOSITORY / "docs" / "agents").glob("*.md"))
     for agent in [*AGENTS, *REFERENCES]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
+
+from vidselect_agents.commands.benchmark_jobs import parse_agent
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -25,23 +27,25 @@ def workplace(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def run_script(workplace):
-    def run(name: str, *arguments: str, ok: bool = True) -> str:
-        environment = os.environ | {
-            "VIDSELECT_CACHE": str(workplace / "cache"),
-            "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": str(workplace),
-        }
-        done = subprocess.run(
-            [sys.executable, str(REPOSITORY / "scripts" / name), *arguments],
-            env=environment,
-            cwd=workplace,
-            capture_output=True,
-            text=True,
-        )
-        assert (done.returncode == 0) == ok, done.stdout + done.stderr
-        return done.stdout + done.stderr
+    return partial(_run, workplace, str(REPOSITORY / "scripts"))
 
-    return run
+
+@pytest.fixture(scope="module")
+def run_command(workplace):
+    """`vidselect COMMAND ...`, as an installed package has it."""
+    return partial(_run, workplace, str(Path(sys.executable).parent), "vidselect")
+
+
+def _run(workplace: Path, folder: str, name: str, *arguments: str, ok: bool = True) -> str:
+    environment = os.environ | {
+        "VIDSELECT_CACHE": str(workplace / "cache"),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(workplace),
+    }
+    command = [sys.executable, str(Path(folder) / name), *arguments]
+    done = subprocess.run(command, env=environment, cwd=workplace, capture_output=True, text=True)
+    assert (done.returncode == 0) == ok, done.stdout + done.stderr
+    return done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +90,7 @@ def test_a_run_is_a_folder_with_everything_in_it(agent_run):
     assert expected | {"accuracy_clips.png", "accuracy_gmacs.png", "selection.png"} <= names
     assert any(name.startswith("events.out.tfevents") for name in names)
     config = json.loads((agent_run / "config.json").read_text())
-    assert config["experiment"]["sections"] == 2
+    assert config["experiment"]["problem"]["sections"] == 2
     assert config["agent_settings"]["samples_per_context"] == 2
     assert config["versions"]["torch"]
     with (agent_run / "metrics.csv").open() as stream:
@@ -97,7 +101,7 @@ def test_a_run_is_a_folder_with_everything_in_it(agent_run):
 
 
 def test_a_saved_run_is_evaluated_on_another_number_of_sections(run_script, workplace, agent_run):
-    run_script("train_agent.py", "--eval", str(agent_run), "--sections", "1")
+    run_script("evaluate_agent.py", str(agent_run), "--sections", "1")
     [folder] = (workplace / "runs").glob("eval-dsn-*")
     with (folder / "results.csv").open() as stream:
         clips = {row["selector"]: float(row["clips_per_video"]) for row in csv.DictReader(stream)}
@@ -107,19 +111,19 @@ def test_a_saved_run_is_evaluated_on_another_number_of_sections(run_script, work
 def test_a_saved_run_is_evaluated_on_a_folder_without_a_training_split(run_script, workplace, video_folder, agent_run):
     shutil.copytree(video_folder / "test", workplace / "only-test" / "test")
     run_script(
-        *("train_agent.py", "--eval", str(agent_run), "--dataset", f"folder:{workplace / 'only-test'}"),
+        *("evaluate_agent.py", str(agent_run), "--dataset", f"folder:{workplace / 'only-test'}"),
         *("--runs", str(workplace / "tested")),
     )
     [folder] = (workplace / "tested").iterdir()
     assert (folder / "results.csv").exists()
-    output = run_script("train_agent.py", "--eval", str(agent_run), "--kept", "1", ok=False)
+    output = run_script("evaluate_agent.py", str(agent_run), "--kept", "1", ok=False)
     assert "--kept 1 is no option of VideoClipSelect-v0" in output
 
 
 def test_a_video_is_recognised_by_the_clips_that_a_run_chooses(run_script, video_folder, agent_run):
     good, bad = video_folder / "test" / "left" / "0.mp4", video_folder.parent / "bad.mp4"
     bad.write_bytes(b"not a video")
-    output = run_script("recognise.py", "--run", str(agent_run), str(good), str(bad))
+    output = run_script("recognise.py", "--run", str(agent_run), str(good), str(bad), ok=False)
     assert "2 of 6 clips classified" in output
     assert "left" in output
     assert "right" in output
@@ -149,7 +153,7 @@ def test_other_classes_get_a_head_of_their_own(run_script, workplace, common):
     assert (folder / "head.safetensors").exists()
 
 
-def test_head_only_training_makes_weights_that_load(run_script, workplace, video_folder):
+def test_head_only_training_makes_weights_that_load(run_script, run_command, workplace, video_folder):
     arguments = ["--dataset", f"folder:{video_folder}", "--weights", "default", "--head-only", "--clips", "2"]
     run_script("train_classifier.py", *arguments, "--runs", str(workplace / "head-only"))
     [folder] = (workplace / "head-only").iterdir()
@@ -158,7 +162,7 @@ def test_head_only_training_makes_weights_that_load(run_script, workplace, video
         *("--weights", str(folder / "weights.safetensors"), "--candidates", "2"),
     )
     assert "8 videos, 2 classes" in output
-    assert "8 videos, 2 classes" in run_script("build_bank.py", "--show", str(workplace / "bank"))
+    assert "8 videos, 2 classes" in run_command("bank", "show", str(workplace / "bank"), "--verify")
 
 
 PLUGIN = """
@@ -178,9 +182,9 @@ class Zero:
     def save(self, path):
         torch.save(0, path)
     @classmethod
-    def load(cls, path, env):
+    def load(cls, path):
         assert torch.load(path) == 0
-        return cls(env)
+        return cls(None)
 """
 
 
@@ -210,14 +214,12 @@ def test_a_plugin_is_evaluated_later_and_recognises(run_script, workplace, video
     runs = ["--runs", str(workplace / "plugged")]
     run_script("train_agent.py", "--agent", "plugin:Zero", "--total-timesteps", "4", *runs, *common)
     [folder] = (workplace / "plugged").iterdir()
-    assert "plugin:Zero" in run_script("train_agent.py", "--eval", str(folder), *runs)
+    assert "plugin:Zero" in run_script("evaluate_agent.py", str(folder), *runs)
     output = run_script("recognise.py", "--run", str(folder), str(video_folder / "test" / "left" / "0.mp4"))
     assert "2 of 6 clips classified" in output
 
 
-def test_settings_of_a_benchmarked_agent_are_values_not_texts(monkeypatch):
-    monkeypatch.syspath_prepend(str(REPOSITORY / "scripts"))
-    parse_agent = importlib.import_module("benchmark").parse_agent
+def test_settings_of_a_benchmarked_agent_are_values_not_texts():
     text = "scsampler,pretrained=False,num_classes=None,margin=0.2,streams=vectors+intra,combination=joint"
     settings = {"pretrained": False, "num_classes": None, "margin": 0.2}
     assert parse_agent(text) == ("scsampler", settings | {"streams": ("vectors", "intra"), "combination": "joint"})
@@ -229,7 +231,7 @@ def test_an_agent_that_needs_the_classifier_first_recognises_nothing(run_script,
     video = str(video_folder / "test" / "left" / "0.mp4")
     output = run_script("recognise.py", "--run", str(folder), video, ok=False)
     assert "looks at features+predictions: it needs the classifier first" in output
-    output = run_script("train_agent.py", "--eval", str(folder), "--sections", "1", ok=False)
+    output = run_script("evaluate_agent.py", str(folder), "--sections", "1", ok=False)
     assert "--sections 1 is no option of VideoFrameSelect-v0" in output
 
 
@@ -242,7 +244,7 @@ def test_scsampler_is_trained_evaluated_with_other_weights_and_recognises(run_sc
         assert (folder / picture).stat().st_size > 1000
         assert picture in (folder / "report.md").read_text()
     output = run_script(
-        *("train_agent.py", "--eval", str(folder), "--weights", common[3], "--kept", "1"),
+        *("evaluate_agent.py", str(folder), "--weights", common[3], "--kept", "1"),
         *("--runs", str(workplace / "sc-eval")),
     )
     assert "scsampler" in output

@@ -5,8 +5,6 @@ Shapes: L candidates of a video, T frames a clip, B clips a batch.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import closing
@@ -15,17 +13,17 @@ from typing import Any, Literal
 
 import torch
 from filelock import FileLock, Timeout
-from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
 from vidselect_classifiers import ClipClassifier, ClipOutput, weights_sha256
 from vidselect_classifiers.sgs import gmacs_by_bins
+from vidselect_env.bank import format
+from vidselect_env.bank.bank import ClipBank, open_bank
 from vidselect_env.bank.decode import VideoClips, decode_ahead
-from vidselect_env.bank.read import MANIFEST, ClipBank, open_bank, read_shard, sha256_of
 from vidselect_env.bank.spec import OUTPUTS, SIGNALS, BankError, BankSpec, SignalSpec, SkimSpec
-from vidselect_env.cache import writable_folder
 from vidselect_env.datasets.base import LabelledVideo, VideoDataset
+from vidselect_env.files import writable_folder
 from vidselect_env.video.clips import ClipGrid
 from vidselect_env.video.errors import VideoError
 
@@ -105,11 +103,14 @@ def build_bank(
         VideoError: with `on_error="raise"`.
         PermissionError: the folder cannot be written to.
     """
+    for name, value in (("batch_size", batch_size), ("num_workers", num_workers), ("shard_videos", shard_videos)):
+        if value < 1:
+            raise ValueError(f"{name} ({value}) must be at least 1")
     folder = Path(folder)
     if is_whole(folder, spec):
         return open_bank(folder)
     writable_folder(folder)
-    lock = FileLock(folder / "build.lock")
+    lock = FileLock(folder / format.LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -120,7 +121,7 @@ def build_bank(
         for leftover in folder.glob("*.part"):  # of a builder that was killed: the lock says that none is at work
             leftover.unlink()
         groups = [dataset.videos[i : i + shard_videos] for i in range(0, len(dataset), shard_videos)]
-        files = [folder / f"shard-{number:05d}.safetensors" for number in range(len(groups))]
+        files = [format.shard_file(folder, number) for number in range(len(groups))]
         todo = [(file, group) for file, group in zip(files, groups, strict=True) if not file.exists()]
         if todo:
             builder = _ShardBuilder(classifier.to(device).eval(), spec, batch_size, torch.device(device))
@@ -128,8 +129,9 @@ def build_bank(
             with bar, closing(decode_ahead(todo, spec=spec, num_workers=num_workers)) as decoded:
                 for (file, group), videos in zip(todo, decoded, strict=True):
                     builder.write_shard(file, group, videos, on_error=on_error, bar=bar)
-        if todo or not (folder / MANIFEST).exists():
-            _write_manifest(folder, spec, files, groups)
+        if todo or not (folder / format.MANIFEST).exists():
+            shards = [_checked(file, group, spec) for file, group in zip(files, groups, strict=True)]
+            format.write_manifest(folder, spec, shards)
     finally:
         lock.release()
     return open_bank(folder)
@@ -138,11 +140,10 @@ def build_bank(
 def is_whole(folder: Path, spec: BankSpec) -> bool:
     """Whether the folder holds the finished bank of this spec, with all its files."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-    except (OSError, ValueError):
+        manifest = format.read_manifest(folder)
+    except BankError:
         return False
-    there = all((folder / shard["file"]).exists() for shard in manifest["shards"])
-    return there and manifest["spec"] == spec.to_json()
+    return manifest["spec"] == spec.to_json() and all((folder / shard["file"]).exists() for shard in manifest["shards"])
 
 
 def claim_folder(folder: Path, spec: BankSpec) -> None:
@@ -151,12 +152,10 @@ def claim_folder(folder: Path, spec: BankSpec) -> None:
     Raises:
         BankError: the folder's bank is of something else; the message lists what differs.
     """
-    file = folder / "spec.json"
-    if not file.exists():
-        _write_json(file, spec.to_json())
-        return
-    found = BankSpec.from_json(json.loads(file.read_text()))
-    if differences := found.difference(spec):
+    found = format.read_spec(folder)
+    if found is None:
+        format.write_spec(folder, spec)
+    elif differences := found.difference(spec):
         raise BankError(f"{str(folder)!r} holds another bank; {'; '.join(differences)}")
 
 
@@ -189,24 +188,14 @@ class _ShardBuilder:
                 continue
             finally:
                 bar.update()
-            videos.append(
-                {
-                    "path": video.path,
-                    "labels": list(video.labels),
-                    "num_frames": decoded.num_frames,
-                    "num_clips": decoded.num_clips,
-                }
-            )
+            videos.append(format.BankVideo(video.path, video.labels, decoded.num_frames, decoded.num_clips))
             fields.append(decoded.fields)
             self._pending.append(decoded.clips)
             self._classify(at_least=self.batch_size)
             bar.set_postfix_str(f"{self._clips_per_second(bar, decoded.num_clips):.0f} clips/s")
         self._classify(at_least=1)
-        tensors = self._tensors(fields)
-        info = {"spec_sha256": self.spec.sha256(), "videos": videos, "skipped": skipped}
-        aside = file.with_suffix(f".{os.getpid()}.part")
-        save_file(tensors, aside, metadata={"vidselect": json.dumps(info)})
-        os.replace(aside, file)
+        shard = format.Shard(self.spec.sha256(), tuple(videos), tuple(skipped), self._tensors(fields))
+        format.write_shard(file, shard)
 
     @staticmethod
     def _clips_per_second(bar: tqdm, clips_a_video: int) -> float:
@@ -243,35 +232,18 @@ class _ShardBuilder:
         return {name: value.contiguous() for name, value in whole.items()}
 
 
-def _write_manifest(
-    folder: Path, spec: BankSpec, files: Sequence[Path], groups: Sequence[Sequence[LabelledVideo]]
-) -> None:
-    """Check every shard and list it; last, so that a bank with a manifest is whole."""
-    shards, skipped = [], []
-    for file, group in zip(files, groups, strict=True):
-        info, _ = read_shard(file)
-        paths = {video["path"] for video in info["videos"]} | {path for path, _ in info["skipped"]}
-        if info["spec_sha256"] != spec.sha256() or paths != {video.path for video in group}:
-            raise BankError(
-                f"shard {str(file)!r} belongs to another bank, or to one with another number of videos a shard: "
-                "delete it and build again"
-            )
-        skipped += info["skipped"]
-        shards.append({"file": file.name, "size_bytes": file.stat().st_size, "sha256": sha256_of(file)})
-    _write_json(
-        folder / MANIFEST,
-        {"spec": spec.to_json(), "versions": _versions(), "skipped": skipped, "shards": shards},
-    )
+def _checked(file: Path, group: Sequence[LabelledVideo], spec: BankSpec) -> format.Shard:
+    """A finished shard, if it is as it was written and of these videos.
 
-
-def _versions() -> dict[str, str]:
-    import av
-    import torchvision
-
-    return {"torch": torch.__version__, "torchvision": torchvision.__version__, "av": av.__version__}
-
-
-def _write_json(file: Path, data: dict) -> None:
-    aside = file.with_suffix(f".{os.getpid()}.part")
-    aside.write_text(json.dumps(data, indent=1))
-    os.replace(aside, file)
+    Raises:
+        BankError: it is damaged, or of others.
+    """
+    format.check_hash(file)
+    shard = format.read_shard(file, spec)
+    paths = {video.path for video in shard.videos} | {path for path, _ in shard.skipped}
+    if paths != {video.path for video in group}:
+        raise BankError(
+            f"shard {str(file)!r} belongs to another bank, or to one with another number of videos a shard: "
+            f"{format.REBUILD}"
+        )
+    return shard

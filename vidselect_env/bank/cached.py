@@ -9,11 +9,12 @@ from pathlib import Path
 from vidselect_classifiers import ClipClassifier, make_classifier
 from vidselect_classifiers.weights import CHECKPOINTS
 from vidselect_env.bank import spec
+from vidselect_env.bank.bank import ClipBank, open_bank
 from vidselect_env.bank.build import bank_spec, build_bank
-from vidselect_env.bank.read import MANIFEST, ClipBank, open_bank, sha256_of
+from vidselect_env.bank.format import MANIFEST
 from vidselect_env.bank.spec import SignalSpec, SkimSpec
-from vidselect_env.cache import cache_dir
 from vidselect_env.datasets import VideoDataset, load_dataset, scenes
+from vidselect_env.files import cache_dir, sha256_of
 
 SMALL_BANK_VIDEOS = 32
 

@@ -5,18 +5,17 @@ Shapes: L candidates of a video, T frames a clip, S frames a skim.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from vidselect_env.ahead import ordered_ahead
 from vidselect_env.bank.spec import MEL_SHAPE, BankSpec
 from vidselect_env.datasets.base import LabelledVideo
 from vidselect_env.video.audio import mel_spectrograms
@@ -24,9 +23,6 @@ from vidselect_env.video.clips import ClipGrid, even_frames, middle_frames
 from vidselect_env.video.compressed import CompressedWatcher
 from vidselect_env.video.decode import FrameSize, read_sets
 from vidselect_env.video.index import VideoIndex, index_video
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -121,27 +117,6 @@ def _sound(path: str, frames: Tensor, grid: ClipGrid, index: VideoIndex) -> Tens
     window_s = 2 * grid.num_frames * grid.frame_stride / index.info.fps
     mel = mel_spectrograms(path, (first_s + last_s) / 2, window_s=window_s, index=index)
     return torch.full((len(frames), *MEL_SHAPE), torch.nan).half() if mel is None else mel.half()
-
-
-def ordered_ahead(
-    work: Callable[[_Item], _Result], items: Iterable[_Item], *, num_workers: int, ahead: int
-) -> Generator[Future[_Result]]:
-    """`work` on every item by threads, at most `ahead` of the one asked for: futures in the items' order.
-
-    Closed early, it starts no more work and does not wait for what runs: the garbage collector may close it, and in
-    any thread, its own workers' too.
-    """
-    pool = ThreadPoolExecutor(num_workers)
-    waiting: deque[Future[_Result]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > ahead:
-                yield waiting.popleft()
-        while waiting:
-            yield waiting.popleft()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def decode_ahead(

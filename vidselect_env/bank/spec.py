@@ -11,7 +11,7 @@ from typing import Any
 from vidselect_env.video.clips import ClipGrid
 from vidselect_env.video.decode import FrameSize
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 # What a classifier said; a cheap look at the pixels; the signals of compressed video, and of sound.
 OUTPUTS = ("logits", "features", "num_bins")
 SIGNALS = ("vectors", "residual", "intra", "mel")
@@ -138,13 +138,27 @@ class BankSpec:
     def to_json(self) -> dict[str, Any]:
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> BankSpec:
+    @staticmethod
+    def check_version(data: dict[str, Any]) -> None:
+        """Refuse a spec of another format.
+
+        Raises:
+            BankError: it is of another.
+        """
         if data.get("format_version") != FORMAT_VERSION:
             raise BankError(
                 f"bank format {data.get('format_version')} is not the one this version reads ({FORMAT_VERSION}): "
                 "build it again"
             )
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> BankSpec:
+        """What `to_json` gave.
+
+        Raises:
+            BankError: of another format version.
+        """
+        cls.check_version(data)
         skim, signals = data["skim"], data["signals"]
         return cls(
             **{

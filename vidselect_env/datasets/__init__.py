@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
-from vidselect_env.cache import cache_dir
 from vidselect_env.datasets.base import LabelledVideo, VideoDataset
 from vidselect_env.datasets.folder import folder_dataset
 from vidselect_env.datasets.manifest import manifest_dataset
 from vidselect_env.datasets.scenes import KINDS
 from vidselect_env.datasets.synthetic import synthetic_dataset
+from vidselect_env.files import cache_dir
 
 __all__ = ["LabelledVideo", "VideoDataset", "load_dataset"]
 

@@ -22,10 +22,10 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from vidselect_env.cache import writable_folder
 from vidselect_env.datasets.base import LabelledVideo, VideoDataset
 from vidselect_env.datasets.rendering import SAMPLE_RATE, MotionSpan, render_frames, render_sound
 from vidselect_env.datasets.scenes import KINDS, SyntheticConfig, VideoTruth, draw_truth
+from vidselect_env.files import writable_folder
 
 SPLITS = ("train", "test")
 LISTING = "dataset.json"  # written last: what the videos beside it show

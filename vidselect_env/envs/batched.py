@@ -5,8 +5,8 @@ Shapes: B sub-environments, S samples, G decisions a context.
 
 from __future__ import annotations
 
-import math
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
-from vidselect_env.envs.interactions import InteractionLog
-from vidselect_env.envs.memory import keep_freed_batches
+from vidselect_env.envs.contract import Answers, Looks, LookShapes
 from vidselect_env.envs.problem import SelectionProblem
-from vidselect_env.envs.recorder import RolloutRecorder
 from vidselect_env.envs.render import contact_sheet
 
 
@@ -35,8 +33,6 @@ class SelectVectorEnv(VectorEnv):
         repeat_context: so many neighbouring sub-environments share a context, drawn together (AS,
             Algorithm 1); it divides `num_envs`.
         render_mode: `rgb_array`: `render()` gives each sub-environment's contact sheet.
-
-    Attribute `recorder`: a `RolloutRecorder` that every step is told to, or None.
 
     Raises:
         ValueError: `repeat_context` does not divide `num_envs`, or there is no such `render_mode`.
@@ -68,15 +64,16 @@ class SelectVectorEnv(VectorEnv):
         self._generator.seed()
         self._never = torch.zeros(num_envs, dtype=torch.bool, device=problem.source.device)
         self._ends = ~self._never
-        space = problem.observation_space
-        keep_freed_batches(num_envs * math.prod(space.shape or ()) * np.dtype(space.dtype).itemsize)
         self._contexts: Tensor | None = None
-        self.recorder: RolloutRecorder | None = None
-        self._interactions: InteractionLog | None = None
 
     @property
     def device(self) -> torch.device:
         return self.problem.source.device
+
+    @property
+    def shapes(self) -> LookShapes:
+        """Of what may be seen of a context: what an agent is made for."""
+        return self.problem.shapes
 
     @property
     def contexts(self) -> Tensor:
@@ -107,7 +104,7 @@ class SelectVectorEnv(VectorEnv):
         """Rewards (B,) float32 of actions (B, ...), and the next contexts' observations.
 
         Args:
-            propensities: (B, G) the probability that each decision was taken with, for `log_interactions`.
+            propensities: (B, G) the probability that each decision was taken with, for a wrapper that logs it.
         """
         contexts = self.contexts
         actions = torch.as_tensor(actions, device=self.device)
@@ -115,10 +112,6 @@ class SelectVectorEnv(VectorEnv):
         if actions.shape != wanted:
             raise ValueError(f"actions (of shape {tuple(actions.shape)}) must be of shape {wanted}")
         rewards, final_info = self.problem.outcome(contexts, actions)
-        if self.recorder is not None:
-            self.recorder.record(rewards, final_info)
-        if self._interactions is not None and self._interactions.is_open:
-            self._interactions.record(contexts, actions, propensities, self.full_information())
         final_obs = self._observation
         self._contexts, self._upcoming = self._upcoming, self._draw()
         observations, infos = self._enter()
@@ -133,15 +126,27 @@ class SelectVectorEnv(VectorEnv):
         """Rewards of all arms in the present contexts, (B, M, N)."""
         return self.problem.full_information(self.contexts)
 
-    def log_interactions(self, path: str | Path) -> InteractionLog:
-        """Log every decision from now on; `close()` of the answer writes the file.
+    def looks(self, fields: tuple[str, ...] | None = None, *, among: Tensor | None = None) -> Looks:
+        """What may be seen of the present contexts.
 
-        Raises:
-            NotImplementedError: the actions are too many to list the rewards of all.
+        Args:
+            fields: that are looked at; None for those of the observation, which is not read again.
+            among: (B, n) which of the K candidates; None for all.
         """
-        self.problem.full_information(torch.zeros(1, dtype=torch.int64, device=self.device))
-        self._interactions = InteractionLog(path)
-        return self._interactions
+        if fields == self.problem.shown:
+            fields = None
+        if fields is not None or among is not None or len(self.problem.shown) > 1:
+            return self.problem.looks(self.contexts, fields, among=among)
+        return replace(self.problem.looks(self.contexts, ()), fields={self.problem.shown[0]: self._observation})
+
+    def answers(self, *, among: Tensor | None = None) -> Answers:
+        """Labels, and what the classifier said, in the present contexts, for who learns from these."""
+        return self.problem.answers(self.contexts, among=among)
+
+    def every_context(self, fields: tuple[str, ...] = (), *, batch_size: int = 1024) -> Iterator[tuple[Looks, Answers]]:
+        """Looks and answers of all contexts, in order; nothing is stepped."""
+        for contexts in torch.arange(self.problem.num_contexts, device=self.device).split(batch_size):
+            yield self.problem.looks(contexts, fields), self.problem.answers(contexts)
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """Contact sheets of the present contexts."""

@@ -5,17 +5,18 @@ Shapes: B contexts, M sections a context, N clips a section, C classes, S sample
 
 from __future__ import annotations
 
-import gymnasium
 import torch
 from torch import Tensor
 
 from vidselect_env.bank import ClipBank
 from vidselect_env.bank.cached import resolve_bank
 from vidselect_env.envs.batched import SelectVectorEnv
-from vidselect_env.envs.problem import SelectionProblem, observation_box, section_candidates_of_videos
+from vidselect_env.envs.choice import OneInEach
+from vidselect_env.envs.problem import SelectionProblem, section_candidates_of_videos
+from vidselect_env.envs.rewards import clip_rewards, is_correct
 from vidselect_env.envs.scalar import SelectEnv
-from vidselect_env.envs.sources import BankSource, Source
-from vidselect_env.rewards import clip_rewards, is_correct
+from vidselect_env.envs.sources.bank import BankSource
+from vidselect_env.envs.sources.base import Source
 
 
 class ClipSelectProblem(SelectionProblem):
@@ -50,20 +51,14 @@ class ClipSelectProblem(SelectionProblem):
             raise ValueError(f"unknown observation {observation!r}: it is 'skim' or 'features'")
         self.source = source
         self.num_sections = num_sections
-        self.num_clips = self.columns = num_clips
+        self.num_clips = num_clips
+        self.choice = OneInEach(num_clips)
         self.observation, self.penalty, self.per_section = observation, penalty, per_section
         self.description = f"one of {num_clips} clips in each of {num_sections} sections, seen by {observation}"
         table = section_candidates_of_videos(source.num_candidates, num_sections, num_clips)
         self.decisions = 1 if per_section else num_sections
         self._table = table.view(-1, self.decisions, num_clips).to(source.device)
-        self.num_contexts = len(self._table)
-        shape = (self.decisions * num_clips, *source.observation_shape(observation))
-        self.observation_space = observation_box(observation, shape)
-        self.action_space = (
-            gymnasium.spaces.Discrete(num_clips)
-            if self.decisions == 1
-            else gymnasium.spaces.MultiDiscrete([num_clips] * num_sections)
-        )
+        self.num_contexts, self.num_candidates = len(self._table), self.decisions * num_clips
         self._arms: Tensor | None = None
         if source.knows_all:
             everything = torch.arange(self.num_contexts, device=source.device)
@@ -91,22 +86,6 @@ class ClipSelectProblem(SelectionProblem):
 
     def candidates(self, contexts: Tensor) -> Tensor:
         return self._table.index_select(0, contexts).flatten(1)
-
-    def observe(self, contexts: Tensor) -> Tensor:
-        return self.source.observe(self.observation, self.videos(contexts), self.candidates(contexts))
-
-    def selection(self, contexts: Tensor, actions: Tensor) -> Tensor:
-        chosen = torch.nn.functional.one_hot(actions.view(len(contexts), self.decisions).long(), self.num_clips)
-        return chosen.bool().flatten(1)
-
-    def choose(self, scores: Tensor) -> Tensor:
-        best = scores.view(len(scores), -1, self.num_clips).argmax(-1)
-        return best.squeeze(1) if best.shape[1] == 1 else best
-
-    def uniform(self, contexts: Tensor) -> Tensor:
-        """The middle candidate of each section."""
-        middle = torch.arange(self.num_clips, device=self.source.device) == self.num_clips // 2
-        return middle.repeat(len(contexts), self.decisions)
 
     def action_masks(self, contexts: Tensor) -> Tensor:
         """False for the later copies of a candidate that a section offers more than once: (B, M * N)."""

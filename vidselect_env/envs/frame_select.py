@@ -5,18 +5,18 @@ Shapes: B contexts, T candidates, C classes, D features, S samples.
 
 from __future__ import annotations
 
-import gymnasium
 import torch
 from torch import Tensor
 
 from vidselect_env.bank import ClipBank
 from vidselect_env.bank.cached import resolve_bank
 from vidselect_env.envs.batched import SelectVectorEnv
-from vidselect_env.envs.problem import SelectionProblem, observation_box, section_candidates_of_videos
+from vidselect_env.envs.choice import BestOf
+from vidselect_env.envs.problem import SelectionProblem, section_candidates_of_videos
+from vidselect_env.envs.rewards import attention_rewards, is_correct
 from vidselect_env.envs.scalar import SelectEnv
-from vidselect_env.envs.sources import BankSource, Source
-from vidselect_env.rewards import attention_rewards, is_correct
-from vidselect_env.video.clips import even_frames
+from vidselect_env.envs.sources.bank import BankSource
+from vidselect_env.envs.sources.base import Source
 
 OBSERVATIONS = ("features+predictions", "features", "predictions", "skim")
 
@@ -33,8 +33,8 @@ class FrameSelectProblem(SelectionProblem):
 
     Args:
         source: where contexts and classifier outputs come from.
-        num_frames: T; a grid with fewer candidates is refused. None for all candidates of each video.
-        num_kept: m of AS's Eq. 9 and Algorithm 2, K of SCSampler: how many `choose` and the references keep.
+        num_candidates: T; a grid with fewer candidates is refused. None for all candidates of each video.
+        num_kept: m of AS's Eq. 9 and Algorithm 2, K of SCSampler: how many a selector keeps.
         observation: `features+predictions` (T, D + C) float32, or either part alone (AS, Table 2); or `skim`
             (T, S, 3, h, w) uint8.
         omega: reward of turning a wrong prediction right (Eq. 4).
@@ -45,52 +45,50 @@ class FrameSelectProblem(SelectionProblem):
     """
 
     environment = "VideoFrameSelect-v0"
-    columns = 5
 
     def __init__(
         self,
         source: Source,
         *,
-        num_frames: int | None = 18,
+        num_candidates: int | None = 18,
         num_kept: int = 6,
         observation: str = "features+predictions",
         omega: float = 10.0,
         alpha: float = 0.0,
     ) -> None:
         fewest, most = int(source.num_candidates.min()), int(source.num_candidates.max())
-        self._asked_frames = num_frames
-        if num_frames is None:
-            num_frames = most
-        elif fewest < num_frames:
-            raise ValueError(f"num_frames ({num_frames}) must be at most the fewest candidates of a video ({fewest})")
-        if alpha and fewest < num_frames:
+        self._asked = num_candidates
+        if num_candidates is None:
+            num_candidates = most
+        elif fewest < num_candidates:
+            raise ValueError(
+                f"num_candidates ({num_candidates}) must be at most the fewest candidates of a video ({fewest})"
+            )
+        if alpha and fewest < num_candidates:
             raise ValueError(f"alpha ({alpha}) must be 0 where videos have different numbers of candidates")
-        if num_kept < 1 or (self._asked_frames is not None and num_kept > num_frames):
-            raise ValueError(f"num_kept ({num_kept}) must be 1 to num_frames ({num_frames})")
+        if num_kept < 1 or (self._asked is not None and num_kept > num_candidates):
+            raise ValueError(f"num_kept ({num_kept}) must be 1 to num_candidates ({num_candidates})")
         if not 0 <= alpha < 1:
             raise ValueError(f"alpha ({alpha}) must be at least 0 and less than 1")
         if observation not in OBSERVATIONS:
             raise ValueError(f"unknown observation {observation!r}: it is {', '.join(OBSERVATIONS)}")
         self.source = source
-        self.num_frames, self.num_kept = num_frames, num_kept
+        self.num_candidates, self.num_kept = num_candidates, num_kept
+        self.choice = BestOf(num_kept)
         self.observation, self.omega, self.alpha = observation, omega, alpha
-        self.description = f"{num_kept} of {num_frames} candidates, seen by {observation}"
-        counts = source.num_candidates.clamp(max=num_frames)
-        if self._asked_frames is None:
-            table = torch.arange(num_frames).minimum(counts[:, None] - 1)
+        self.description = f"{num_kept} of {num_candidates} candidates, seen by {observation}"
+        counts = source.num_candidates.clamp(max=num_candidates)
+        if self._asked is None:
+            table = torch.arange(num_candidates).minimum(counts[:, None] - 1)
         else:
-            table = section_candidates_of_videos(source.num_candidates, num_frames, 1).squeeze(-1)
+            table = section_candidates_of_videos(source.num_candidates, num_candidates, 1).squeeze(-1)
         self._table = table.to(source.device)
-        self._valid = (torch.arange(num_frames) < counts[:, None]).to(source.device)
-        self._uniform = torch.stack([_evenly(num_frames, int(count), num_kept) for count in counts]).to(source.device)
+        self._valid = (torch.arange(num_candidates) < counts[:, None]).to(source.device)
         self.num_contexts = len(self._table)
-        shape: tuple[int, ...] = (0,)
-        if "features" in observation or observation == "skim":
-            shape = source.observation_shape("skim" if observation == "skim" else "features")
-        if "predictions" in observation:
-            shape = (shape[0] + source.targets.shape[1],)
-        self.observation_space = observation_box(observation, (num_frames, *shape))
-        self.action_space = gymnasium.spaces.MultiBinary(num_frames)
+
+    @property
+    def is_ragged(self) -> bool:
+        return not bool(self._valid.all())
 
     def with_kept(self, num_kept: int) -> FrameSelectProblem:
         """The same problem with another m."""
@@ -103,7 +101,7 @@ class FrameSelectProblem(SelectionProblem):
     def _changed(self, source: Source, num_kept: int) -> FrameSelectProblem:
         return FrameSelectProblem(
             source,
-            num_frames=self._asked_frames,
+            num_candidates=self._asked,
             num_kept=num_kept,
             observation=self.observation,
             omega=self.omega,
@@ -112,8 +110,8 @@ class FrameSelectProblem(SelectionProblem):
 
     def budgets(self) -> dict[int, SelectionProblem]:
         """About eight numbers of kept candidates from 1 to T."""
-        step = max(self.num_frames // 8, 1)
-        kept = sorted({1, *range(step, self.num_frames, step), self.num_kept, self.num_frames})
+        step = max(self.num_candidates // 8, 1)
+        kept = sorted({1, *range(step, self.num_candidates, step), self.num_kept, self.num_candidates})
         return {number: self.with_kept(number) for number in kept}
 
     def videos(self, contexts: Tensor) -> Tensor:
@@ -122,34 +120,12 @@ class FrameSelectProblem(SelectionProblem):
     def candidates(self, contexts: Tensor) -> Tensor:
         return self._table.index_select(0, contexts)
 
-    def observe(self, contexts: Tensor) -> Tensor:
-        candidates = self.candidates(contexts)
-        if self.observation == "skim":
-            return self.source.observe("skim", contexts, candidates)
-        parts = []
-        if "features" in self.observation:
-            parts.append(self.source.observe("features", contexts, candidates))
-        if "predictions" in self.observation:
-            parts.append(self.source.probabilities(contexts, candidates))
-        return torch.cat(parts, -1)
-
-    def selection(self, contexts: Tensor, actions: Tensor) -> Tensor:
-        return actions.view(len(contexts), self.num_frames).bool() & self.valid(contexts)
-
     def valid(self, contexts: Tensor) -> Tensor:
         return self._valid.index_select(0, contexts)
 
     def fusion_weights(self, selection: Tensor) -> Tensor:
         """1 for a kept candidate and alpha for a dropped one (Eq. 10)."""
         return self.alpha + (1 - self.alpha) * selection.float()
-
-    def choose(self, scores: Tensor) -> Tensor:
-        """Keep the `num_kept` candidates of largest score (Algorithm 2)."""
-        return largest(scores, self.num_kept).to(torch.int8)
-
-    def uniform(self, contexts: Tensor) -> Tensor:
-        """`num_kept` candidates, evenly spread."""
-        return self._uniform.index_select(0, contexts)
 
     def decision_rewards(self, contexts: Tensor, actions: Tensor) -> Tensor:
         probabilities = self.probabilities(contexts)
@@ -182,19 +158,6 @@ class FrameSelectProblem(SelectionProblem):
         return torch.where(is_empty, -self.omega, rewards), fused, is_empty
 
 
-def largest(scores: Tensor, count: int) -> Tensor:
-    """The `count` candidates of largest score, or all where there are fewer: (..., T) -> (..., T) bool."""
-    best = scores.topk(min(count, scores.shape[-1]), dim=-1).indices
-    return torch.zeros_like(scores, dtype=torch.bool).scatter_(-1, best, True)
-
-
-def _evenly(num_frames: int, count: int, num_kept: int) -> Tensor:
-    """`num_kept` of the first `count` candidates, evenly spread; (num_frames,) bool."""
-    kept = torch.zeros(num_frames, dtype=torch.bool)
-    kept[even_frames(count, num_kept)] = True
-    return kept
-
-
 def frame_select_problem(
     bank: str | ClipBank | None = None, *, device: str = "cpu", **options: object
 ) -> FrameSelectProblem:
@@ -224,7 +187,7 @@ class FrameSelectEnv(SelectEnv):
 
     Args:
         bank: folder of a bank, or None for a small synthetic one, built on first use and cached.
-        options: `num_frames`, `num_kept`, `observation`, `omega`, `alpha` of `FrameSelectProblem`.
+        options: `num_candidates`, `num_kept`, `observation`, `omega`, `alpha` of `FrameSelectProblem`.
         render_mode: `rgb_array`, a contact sheet of the candidates with the kept ones framed.
     """
 

@@ -1,21 +1,21 @@
 """What the scalar and the batched environment share: a one-step problem, as tensor functions.
 
-Shapes: B contexts, G independent decisions a context, K candidates a context, S samples.
+Shapes: B contexts, G independent decisions a context, K candidates a context, n of them, C classes, S samples.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 
 import gymnasium
-import numpy as np
 import torch
 from torch import Tensor
 
-from vidselect_env.envs.sources import Source
+from vidselect_env.envs.choice import Choice
+from vidselect_env.envs.contract import Answers, Looks, LookShapes
+from vidselect_env.envs.sources.base import Source
 from vidselect_env.video.clips import section_candidates
-
-FEATURE_BOUND = 1e6  # far beyond any network's features; Gymnasium's checker warns of infinite bounds
 
 
 class SelectionProblem(ABC):
@@ -23,16 +23,18 @@ class SelectionProblem(ABC):
 
     A context is numbered 0 to `num_contexts - 1`. All methods take contexts (B,) int64 on the source's
     device and answer there.
+
+    environment: id that it is registered under. description: in a few words, for reports.
+    choice: what may be taken. observation: the fields that are shown, joined by `+`.
     """
 
+    environment: str
     source: Source
-    observation_space: gymnasium.Space
-    action_space: gymnasium.Space
-    num_contexts: int
-    environment: str  # id that it is registered under
-    columns: int  # candidates in a row of a picture
-    description: str  # in a few words, for reports
+    choice: Choice
     observation: str
+    num_contexts: int
+    num_candidates: int
+    description: str
 
     @abstractmethod
     def videos(self, contexts: Tensor) -> Tensor:
@@ -42,43 +44,9 @@ class SelectionProblem(ABC):
     def candidates(self, contexts: Tensor) -> Tensor:
         """Grid positions of each context's candidates: (B, K) int64."""
 
-    def places(self, contexts: Tensor) -> Tensor:
-        """Where in its video each candidate lies, from 0 to 1: (B, K)."""
-        counts = self.source.num_candidates.to(contexts.device)[self.videos(contexts)]
-        return (self.candidates(contexts) + 0.5) / counts[:, None]
-
-    @abstractmethod
-    def observe(self, contexts: Tensor) -> Tensor:
-        """Observations of every candidate: (B, K, ...), the `observation_space` batched."""
-
-    @abstractmethod
-    def selection(self, contexts: Tensor, actions: Tensor) -> Tensor:
-        """Which candidates actions (B, ...) choose: (B, K) bool."""
-
-    @abstractmethod
-    def choose(self, scores: Tensor) -> Tensor:
-        """The actions (B, ...) that take the candidates of largest score; scores are (B, K)."""
-
     @abstractmethod
     def budgets(self) -> dict[int, SelectionProblem]:
         """The same problem where other numbers of clips a video are chosen, by that number."""
-
-    @abstractmethod
-    def uniform(self, contexts: Tensor) -> Tensor:
-        """The evenly spaced selection, (B, K) bool."""
-
-    def valid(self, contexts: Tensor) -> Tensor:
-        """Which of the K candidates are a context's own, (B, K) bool, where contexts have different numbers."""
-        return torch.ones(self.candidates(contexts).shape, dtype=torch.bool, device=contexts.device)
-
-    def best(self, contexts: Tensor, scores: Tensor) -> Tensor:
-        """The selection (B, K) bool of the candidates of largest score, from scores (B, K)."""
-        allowed = scores.masked_fill(~self.valid(contexts), -torch.inf)
-        return self.selection(contexts, self.choose(allowed)) & (allowed > -torch.inf)
-
-    def action_masks(self, contexts: Tensor) -> Tensor:
-        """Which arms are worth taking, (B, K) bool, where some are not."""
-        raise NotImplementedError(f"{type(self).__name__} has no arm to mask")
 
     @abstractmethod
     def decision_rewards(self, contexts: Tensor, actions: Tensor) -> Tensor:
@@ -88,6 +56,14 @@ class SelectionProblem(ABC):
     def outcome(self, contexts: Tensor, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Rewards (B,) float32 and infos, each (B, ...), of actions (B, ...)."""
 
+    def valid(self, contexts: Tensor) -> Tensor:
+        """Which of the K candidates are a context's own, (B, K) bool, where contexts have different numbers."""
+        return torch.ones(len(contexts), self.num_candidates, dtype=torch.bool, device=contexts.device)
+
+    def action_masks(self, contexts: Tensor) -> Tensor:
+        """Which arms are worth taking, (B, K) bool, where some are not."""
+        raise NotImplementedError(f"{type(self).__name__} has no arm to mask")
+
     def fusion_weights(self, selection: Tensor) -> Tensor:
         """Weight of each candidate in the fused prediction, from a selection (B, K) bool: (B, K) float."""
         return selection.float()
@@ -95,6 +71,78 @@ class SelectionProblem(ABC):
     def full_information(self, contexts: Tensor) -> Tensor:
         """Rewards of all arms, where a decision is among few."""
         raise NotImplementedError(f"{type(self).__name__} has too many actions to list their rewards")
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The fields that are shown."""
+        return tuple(self.observation.split("+"))
+
+    @cached_property
+    def shapes(self) -> LookShapes:
+        """Of what may be seen of a context."""
+        return LookShapes(
+            fields=dict(self.source.shapes),
+            num_candidates=self.num_candidates,
+            num_classes=self.source.num_classes,
+            choice=self.choice,
+            shown=self.shown,
+            is_ragged=self.is_ragged,
+        )
+
+    @property
+    def is_ragged(self) -> bool:
+        """Whether contexts have different numbers of candidates."""
+        return False
+
+    @property
+    def observation_space(self) -> gymnasium.spaces.Box:
+        return self.shapes.observation_space
+
+    @property
+    def action_space(self) -> gymnasium.Space:
+        return self.choice.action_space(self.num_candidates)
+
+    def places(self, contexts: Tensor) -> Tensor:
+        """Where in its video each candidate lies, from 0 to 1: (B, K)."""
+        counts = self.source.num_candidates.to(contexts.device)[self.videos(contexts)]
+        return (self.candidates(contexts) + 0.5) / counts[:, None]
+
+    def looks(self, contexts: Tensor, fields: tuple[str, ...] | None = None, *, among: Tensor | None = None) -> Looks:
+        """What may be seen of contexts.
+
+        Args:
+            fields: that are looked at; None for those that are shown.
+            among: (B, n) which of the K candidates; None for all.
+        """
+        candidates, valid, places = self.candidates(contexts), self.valid(contexts), self.places(contexts)
+        if among is not None:
+            candidates, valid, places = (each.gather(1, among) for each in (candidates, valid, places))
+        videos = self.videos(contexts)
+        names = self.shown if fields is None else fields
+        return Looks(
+            {name: self.source.observe(name, videos, candidates) for name in names}, valid, places, self.choice
+        )
+
+    def observe(self, contexts: Tensor) -> Tensor:
+        """Observations of every candidate: (B, K, ...), the `observation_space` batched."""
+        videos, candidates = self.videos(contexts), self.candidates(contexts)
+        parts = [self.source.observe(name, videos, candidates) for name in self.shown]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+
+    def answers(self, contexts: Tensor, *, among: Tensor | None = None) -> Answers:
+        """What a learner, or a reference that sees labels, is told of contexts; `among` as in `looks`."""
+        candidates, videos = self.candidates(contexts), self.videos(contexts)
+        if among is not None:
+            candidates = candidates.gather(1, among)
+        return Answers(
+            self.targets(contexts),
+            self.source.probabilities(videos, candidates),
+            self.source.observe("logits", videos, candidates),
+        )
+
+    def selection(self, contexts: Tensor, actions: Tensor) -> Tensor:
+        """Which candidates actions (B, ...) choose: (B, K) bool."""
+        return self.choice.selection(actions) & self.valid(contexts)
 
     def context_of_video(self, video: int) -> int:
         """The first context of a video.
@@ -114,13 +162,6 @@ class SelectionProblem(ABC):
     def targets(self, contexts: Tensor) -> Tensor:
         """Labels: (B, C) bool."""
         return self.source.targets[self.videos(contexts)]
-
-
-def observation_box(field: str, shape: tuple[int, ...]) -> gymnasium.spaces.Box:
-    """The space of `skim` (uint8) or float32 observations; its bounds never depend on data."""
-    if field == "skim":
-        return gymnasium.spaces.Box(0, 255, shape, np.uint8)
-    return gymnasium.spaces.Box(-FEATURE_BOUND, FEATURE_BOUND, shape, np.float32)
 
 
 def section_candidates_of_videos(num_candidates: Tensor, num_sections: int, num_clips: int) -> Tensor:

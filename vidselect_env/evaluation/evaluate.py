@@ -5,16 +5,19 @@ Shapes: B contexts, K candidates a context, V videos, C classes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vidselect_env.bank.spec import SIGNALS
+from vidselect_env.envs.contract import MissingLook, Selector, adapt
 from vidselect_env.envs.problem import SelectionProblem
-from vidselect_env.envs.sources import Source
+from vidselect_env.envs.rewards import is_correct
+from vidselect_env.envs.sources.base import Source
 from vidselect_env.evaluation.metrics import mean_average_precision, top_k_accuracy
+from vidselect_env.evaluation.references import Reference
+from vidselect_env.video.errors import VideoError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +28,7 @@ class Result:
     clips_per_video: clips that the classifier saw, the mean over videos.
     scorer_gmacs, classifier_gmacs: multiply-adds a video, in units of 1e9.
     relative_cost: both together, over the classifier's on all candidates.
+    right: whether each video's most probable class is a label, of which `top1` is the mean.
     """
 
     selector: str
@@ -36,21 +40,21 @@ class Result:
     scorer_gmacs: float
     classifier_gmacs: float
     relative_cost: float
+    right: tuple[bool, ...] = field(default=(), repr=False)
 
     @property
     def gmacs(self) -> float:
         return self.scorer_gmacs + self.classifier_gmacs
 
 
-def evaluate(agent: Any, problem: SelectionProblem, *, name: str, batch_size: int = 64) -> Result:
-    """Let `agent` choose for every context of `problem`, and fuse by averaging (DSN, Eq. 4).
+def evaluate(selector: Any, problem: SelectionProblem, *, name: str, batch_size: int = 64) -> Result:
+    """Let a selector choose for every context of `problem`, and fuse by averaging (DSN, Eq. 4).
 
     Args:
-        agent: has `select(problem, contexts) -> (B, K) bool`, or only Stable-Baselines3's
-            `predict(observation, deterministic=True)`. Its `scorer_gmacs(problem)` and `looks_at`, if it
-            has them, tell what choosing costs.
+        selector: a `Selector`, a `Reference`, or whatever `adapt` makes one of.
         name: of the row.
     """
+    selector = selector if isinstance(selector, Reference) else adapt(selector, problem.shapes)
     device = problem.source.device
     num_videos = len(problem.source.video_paths)
     fused = torch.zeros(problem.source.targets.shape, device=device)
@@ -60,7 +64,7 @@ def evaluate(agent: Any, problem: SelectionProblem, *, name: str, batch_size: in
     offered = classified.clone()
     num_looked_at = 0  # padding is not looked at
     for contexts in torch.arange(problem.num_contexts, device=device).split(batch_size):
-        selection = selection_of(agent, problem, contexts)
+        selection = selection_of(selector, problem, contexts)
         videos = problem.videos(contexts)
         probabilities = problem.probabilities(contexts)
         shares = problem.fusion_weights(selection)
@@ -77,8 +81,7 @@ def evaluate(agent: Any, problem: SelectionProblem, *, name: str, batch_size: in
     fused = torch.where(weights > 0, fused / weights.clamp(min=1e-9), silent)
 
     # Features and predictions are the classifier's own: whoever looks at them has run it on every candidate.
-    seen = classified if set(looks_at(agent, problem)) <= {"skim", *SIGNALS} else offered
-    scorer_gmacs = agent.scorer_gmacs(problem) if hasattr(agent, "scorer_gmacs") else 0.0
+    seen = offered if selector.needs.classifier_first else classified
     costs = candidate_gmacs(problem.source)
     return result_of(
         name,
@@ -87,13 +90,8 @@ def evaluate(agent: Any, problem: SelectionProblem, *, name: str, batch_size: in
         clips_per_video=seen.sum().item() / num_videos,
         classifier_gmacs=costs[seen].sum().item() / num_videos,
         dense_gmacs=costs[offered].sum().item() / num_videos,
-        scorer_gmacs=scorer_gmacs * num_looked_at / candidates.shape[1] / num_videos,
+        scorer_gmacs=selector.cost_gmacs(problem.shapes) * num_looked_at / candidates.shape[1] / num_videos,
     )
-
-
-def looks_at(agent: Any, problem: SelectionProblem) -> tuple[str, ...]:
-    """What an agent needs of a video in order to choose: its own word, or the problem's observation."""
-    return getattr(agent, "looks_at", (problem.observation,))
 
 
 def candidate_gmacs(source: Source) -> Tensor:
@@ -126,12 +124,17 @@ def result_of(
         scorer_gmacs=scorer_gmacs,
         classifier_gmacs=classifier_gmacs,
         relative_cost=(scorer_gmacs + classifier_gmacs) / dense_gmacs,
+        right=tuple(is_correct(fused, targets).tolist()),
     )
 
 
-def selection_of(agent: Any, problem: SelectionProblem, contexts: Tensor) -> Tensor:
-    """What `agent` chooses in contexts (B,): (B, K) bool."""
-    if hasattr(agent, "select"):
-        return agent.select(problem, contexts)
-    actions, _ = agent.predict(problem.observe(contexts).cpu().numpy(), deterministic=True)
-    return problem.selection(contexts, torch.as_tensor(actions, device=contexts.device))
+def selection_of(selector: Selector | Reference, problem: SelectionProblem, contexts: Tensor) -> Tensor:
+    """What `selector` chooses in contexts (B,): (B, K) bool. References, and nobody else, are told the answers."""
+    looks = problem.looks(contexts, selector.needs.fields)
+    if isinstance(selector, Reference):
+        return selector.select(looks, problem.answers(contexts))
+    try:
+        return selector.select(looks).to(contexts.device)
+    except MissingLook as error:
+        video = int(problem.videos(contexts[error.row : error.row + 1]))
+        raise VideoError(problem.source.video_paths[video], error.reason) from error

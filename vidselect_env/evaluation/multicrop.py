@@ -6,12 +6,14 @@ Shapes: B videos, X crops, T frames, C classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from vidselect_env.envs.frame_select import FrameSelectProblem, largest
+from vidselect_env.envs.choice import largest
+from vidselect_env.envs.contract import Looks, Selector
+from vidselect_env.envs.frame_select import FrameSelectProblem
 from vidselect_env.evaluation.evaluate import Result, result_of
 
 
@@ -34,19 +36,27 @@ def fuse_crops(probabilities: Tensor, weights: Tensor) -> Tensor:
     return torch.einsum("bxt,bxtc->bc", weights, probabilities) / weights.sum((1, 2))[:, None]
 
 
-def evaluate_crops(agent: Any, crops: Sequence[FrameSelectProblem], *, scheme: str, name: str) -> Result:
+@runtime_checkable
+class FrameScorer(Selector, Protocol):
+    """A selector that can say how much each frame is worth."""
+
+    def frame_scores(self, looks: Looks) -> Tensor:
+        """Importance of each candidate, (B, T), before the sigmoid."""
+
+
+def evaluate_crops(agent: FrameScorer, crops: Sequence[FrameSelectProblem], *, scheme: str, name: str) -> Result:
     """Let `agent` score the frames of each crop by themselves, and select by `frame` or `region`.
 
     What stands for the missing frames of shorter videos is neither selected nor paid for.
 
     Args:
-        agent: has `frame_scores(problem, contexts) -> (B, T)`.
         crops: the same problem on each crop.
     """
     contexts = torch.arange(crops[0].num_contexts, device=crops[0].source.device)
     valid = crops[0].valid(contexts)
     # Scores are compared across crops as probabilities, which the paper averages.
-    scores = torch.stack([agent.frame_scores(crop, contexts).sigmoid() for crop in crops], dim=1)
+    looks = (crop.looks(contexts, agent.needs.fields) for crop in crops)
+    scores = torch.stack([agent.frame_scores(seen).sigmoid() for seen in looks], dim=1)
     scores = scores.masked_fill(~valid[:, None], -torch.inf)
     probabilities = torch.stack([crop.probabilities(contexts) for crop in crops], dim=1)
     selection = SCHEMES[scheme](scores, crops[0].num_kept) & valid[:, None]
@@ -61,5 +71,5 @@ def evaluate_crops(agent: Any, crops: Sequence[FrameSelectProblem], *, scheme: s
         clips_per_video=len(crops) * num_frames,
         classifier_gmacs=sum(costs),
         dense_gmacs=costs[0],
-        scorer_gmacs=len(crops) * agent.scorer_gmacs(crops[0]) * num_frames / crops[0].num_frames,
+        scorer_gmacs=len(crops) * agent.cost_gmacs(crops[0].shapes) * num_frames / crops[0].num_candidates,
     )

@@ -2,57 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
-
+from vidselect_env.envs.contract import Adapted, Selector
 from vidselect_env.envs.problem import SelectionProblem
 from vidselect_env.evaluation.evaluate import Result, evaluate
+from vidselect_env.evaluation.figures import plot_sweep
+from vidselect_env.evaluation.references import Reference
 from vidselect_env.evaluation.table import markdown_table
 
 
-def sweep_budgets(agents: Mapping[str, Any], problem: SelectionProblem) -> dict[int, list[Result]]:
-    """Every agent's result for other numbers of chosen clips a video.
+def sweep_budgets(selectors: Mapping[str, Selector | Reference], problem: SelectionProblem) -> dict[int, list[Result]]:
+    """Every selector's result for other numbers of chosen clips a video.
 
-    An agent with `predict` alone takes observations of one shape only: it has the problem's own number.
+    One with `predict` alone takes observations of one shape only: it has the problem's own number.
     """
     return {
         number: [
-            evaluate(agent, budget, name=name)
-            for name, agent in agents.items()
-            if hasattr(agent, "select") or budget.observation_space == problem.observation_space
+            evaluate(selector, budget, name=name)
+            for name, selector in selectors.items()
+            if not isinstance(selector, Adapted) or selector.takes(budget.shapes)
         ]
         for number, budget in problem.budgets().items()
     }
-
-
-def plot_sweep(sweep: Mapping[int, Sequence[Result]], *, against: str, path: Path) -> None:
-    """Top-1 against `clips` chosen or `gmacs` a video, a line a selector."""
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    for name in dict.fromkeys(result.selector for results in sweep.values() for result in results):
-        line = [(number, result) for number, results in sweep.items() for result in results if result.selector == name]
-        results = [result for _, result in line]
-        across = [number for number, _ in line] if against == "clips" else [result.gmacs for result in results]
-        style = "--" if name in ("random", "uniform", "dense", "oracle") else "-"
-        axes.plot(across, [100 * result.top1 for result in results], style, marker="o", ms=3, label=name)
-    if against == "clips":
-        axes.set_xlabel("clips chosen a video (dense takes all candidates)")
-    else:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.set_xlabel("GMACs a video, scorer and classifier")
-    axes.set_ylabel("Top-1 (%)")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
-    figure.savefig(path, dpi=130)
 
 
 def write_report(
@@ -63,15 +36,17 @@ def write_report(
     title: str,
     facts: Mapping[str, object],
     pictures: Mapping[str, str],
+    references: Collection[str] = (),
 ) -> Path:
     """Write `report.md` and its plots into a run folder, and return its path.
 
     Args:
         facts: what the run was, a line each.
         pictures: a caption and the file in the folder that it is of.
+        references: names of the rows that are drawn dashed.
     """
-    plot_sweep(sweep, against="clips", path=folder / "accuracy_clips.png")
-    plot_sweep(sweep, against="gmacs", path=folder / "accuracy_gmacs.png")
+    plot_sweep(sweep, against="clips", path=folder / "accuracy_clips.png", dashed=references)
+    plot_sweep(sweep, against="gmacs", path=folder / "accuracy_gmacs.png", dashed=references)
     parts = [
         f"# {title}",
         "\n".join(f"- {name}: {value}" for name, value in facts.items()),

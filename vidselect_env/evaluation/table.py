@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,11 +20,12 @@ _R = TypeVar("_R", bound=Result)
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its heading, a result's value, and how many digits it is shown with."""
+    """A column: its heading, a result's value, and how many digits it is shown with; or a text for each selector."""
 
     heading: str
     value: Callable[[Any], float]
     digits: int
+    texts: Mapping[str, str] | None = None
 
 
 COLUMNS = (
@@ -50,6 +51,9 @@ def cells(results: Sequence[Any], columns: Sequence[Column] = COLUMNS) -> list[s
     """A row: `54.2 ± 1.1` where there are several seeds and they differ visibly, else `54.2`; empty for nan."""
     row = []
     for column in columns:
+        if column.texts is not None:
+            row.append(column.texts[results[0].selector])
+            continue
         mean, interval = mean_and_interval([column.value(result) for result in results])
         digits = column.digits if mean < 10 or column.digits < 2 else 1
         text = "" if math.isnan(mean) else f"{mean:.{digits}f}"
@@ -82,6 +86,7 @@ def print_table(results: Sequence[Result], *, title: str, extra: Sequence[Column
 def write_csv(path: Path, results: Sequence[Result]) -> None:
     """Every result, unrounded, a line each."""
     with path.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(Result.__dataclass_fields__))
+        names = [name for name in Result.__dataclass_fields__ if name != "right"]
+        writer = csv.DictWriter(stream, fieldnames=names)
         writer.writeheader()
-        writer.writerows(vars(result) for result in results)
+        writer.writerows({name: vars(result)[name] for name in names} for result in results)

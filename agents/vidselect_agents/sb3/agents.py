@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from abc import abstractmethod
-from pathlib import Path
 from typing import Any, ClassVar
 
 import gymnasium
@@ -17,14 +16,18 @@ from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor, nn
+from tqdm import tqdm
 
-from vidselect_agents.base import Agent, Callback, progress
+from vidselect_agents.base import Agent, Callback
 from vidselect_agents.sb3.policy import CandidateExtractor, CandidatePolicy, actor_scores
 from vidselect_agents.sb3.vec_env import BatchedVecEnv
-from vidselect_agents.scorers.cost import gmacs_of_observations
-from vidselect_env.envs.batched import SelectVectorEnv
-from vidselect_env.envs.problem import SelectionProblem
+from vidselect_agents.scorers.candidates import gmacs_of_observations
+from vidselect_env.envs.choice import OneInEach
+from vidselect_env.envs.contract import Looks, LookShapes, Needs
+from vidselect_env.envs.wrappers import BatchedEnv
+from vidselect_env.seeding import seeded
 
 
 def settings_of(algorithm: type[BaseAlgorithm]) -> type:
@@ -41,59 +44,56 @@ def settings_of(algorithm: type[BaseAlgorithm]) -> type:
 class SB3Agent(Agent):
     """An algorithm of Stable-Baselines3 on a batched environment.
 
-    `save` writes SB3's own archive, which the algorithm's plain `load` reads.
+    `policy` is what chooses, and all that is saved; `model`, SB3's own object, is there once it has learned.
     """
 
     algorithm: ClassVar[type[BaseAlgorithm]]
     policy_class: ClassVar[Any] = CandidatePolicy
     hint: ClassVar[str] = ""
     action_spaces: ClassVar[tuple[type[gymnasium.Space], ...]]
-    file_name = "agent.zip"
-    model: BaseAlgorithm
+    model: BaseAlgorithm | None = None
+    policy: BasePolicy
 
     def __init__(
-        self,
-        env: SelectVectorEnv,
-        *,
-        config: Any = None,
-        seed: int = 0,
-        device: str | torch.device = "cpu",
-        model: BaseAlgorithm | None = None,
+        self, shapes: LookShapes, *, config: Any = None, seed: int = 0, device: str | torch.device = "cpu"
     ) -> None:
-        super().__init__(env, config=config, seed=seed, device=device)
-        if model is not None:
-            self.model, self.num_timesteps = model, model.num_timesteps
-            return
-        if not isinstance(env.single_action_space, self.action_spaces):
+        super().__init__(shapes, config=config, seed=seed, device=device)
+        if not isinstance(shapes.action_space, self.action_spaces):
             raise ValueError(
-                f"agent {self.name!r} does not take {env.single_action_space}: use "
+                f"agent {self.name!r} does not take {shapes.action_space}: use "
                 f"{' or '.join(space.__name__ for space in self.action_spaces)}{self.hint}"
             )
         settings = dataclasses.asdict(self.config)
-        scorer = settings.pop("scorer")
-        self.model = self.algorithm(
-            self.policy_class,
-            BatchedVecEnv(env),
-            seed=seed,
-            device=device,
-            policy_kwargs={
-                "features_extractor_class": CandidateExtractor,
-                "features_extractor_kwargs": {"scorer": scorer},
-                "net_arch": [],
-            },
-            **settings,
-        )
-        self.model.own_config = dataclasses.asdict(self.config)  # type: ignore[attr-defined]  # saved with the model
+        self._policy_options = {
+            "features_extractor_class": CandidateExtractor,
+            "features_extractor_kwargs": {"scorer": settings.pop("scorer")},
+            "net_arch": [],
+        }
+        self._settings = settings
+        made = self.policy_class
+        if isinstance(made, str):
+            made = self.algorithm.policy_aliases[made]
+        with seeded(seed, self.device):
+            self.policy = made(
+                shapes.observation_space,
+                shapes.action_space,
+                lambda _: settings["learning_rate"],
+                **self._policy_options,
+            ).to(self.device)
 
     def set_logger(self, logger: Logger) -> None:
         super().set_logger(logger)
-        self.model.set_logger(logger)
+        if self.model is not None:
+            self.model.set_logger(logger)
 
-    def learn(self, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False) -> Agent:
-        self.model.set_logger(self.logger)
-        with progress(total_timesteps, label=self.name, shown=progress_bar) as bar:
-            # The environment's recorder writes the log's lines, the same for all agents: hence no log_interval.
-            self.model.learn(
+    def learn(
+        self, env: BatchedEnv, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False
+    ) -> Agent:
+        model = self._model_on(env)
+        model.set_logger(self.logger)
+        with tqdm(total=total_timesteps, desc=self.name, unit="step", unit_scale=True, disable=not progress_bar) as bar:
+            # The environment's wrapper writes the log's lines, the same for all agents: hence no log_interval.
+            model.learn(
                 total_timesteps,
                 callback=_Bridge(self, callback, bar),
                 log_interval=None,  # type: ignore[arg-type]
@@ -101,41 +101,51 @@ class SB3Agent(Agent):
             )
         return self
 
-    def candidate_scores(self, observations: Tensor, num_clips: int) -> Tensor:
-        """A score for each candidate, (B, K, ...) -> (B, K)."""
-        return actor_scores(self.model.policy, observations)  # type: ignore[arg-type]
+    def _model_on(self, env: BatchedEnv) -> BaseAlgorithm:
+        """SB3's own object on an environment, with the policy as it is."""
+        if self.model is not None:
+            return self.model
+        self.model = self.algorithm(
+            self.policy_class,
+            BatchedVecEnv(env),
+            seed=self.seed,
+            device=self.device,
+            policy_kwargs=self._policy_options,
+            **self._settings,
+        )
+        self.model.policy.load_state_dict(self.policy.state_dict())
+        self.policy, self.model.num_timesteps = self.model.policy, self.num_timesteps
+        return self.model
 
-    def select(self, problem: SelectionProblem, contexts: Tensor) -> Tensor:
-        observations = problem.observe(contexts).to(self.device)
-        return problem.best(contexts, self.candidate_scores(observations, problem.columns).to(contexts.device))
+    def candidate_scores(self, looks: Looks) -> Tensor:
+        """A score for each candidate, (B, K)."""
+        return actor_scores(self.policy, looks.observation(self.shapes.shown).to(self.device))  # type: ignore[arg-type]
+
+    def scores(self, looks: Looks) -> Tensor:
+        return self.candidate_scores(looks)
+
+    def select(self, looks: Looks) -> Tensor:
+        return looks.best(self.candidate_scores(looks))
 
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[Any, Any]:
+        predict = self.policy.predict if self.model is None else self.model.predict
         if isinstance(observation, Tensor):
-            actions, state = self.model.predict(observation.cpu().numpy(), state, episode_start, deterministic)
+            actions, state = predict(observation.cpu().numpy(), state, episode_start, deterministic)
             return torch.as_tensor(actions, device=observation.device), state
-        return self.model.predict(observation, state, episode_start, deterministic)
+        return predict(observation, state, episode_start, deterministic)
 
-    def scorer_gmacs(self, problem: SelectionProblem) -> float:
-        return gmacs_of_observations(self.backbone, problem)
+    def cost_gmacs(self, shapes: LookShapes) -> float:
+        return gmacs_of_observations(self.backbone, shapes, self.shapes.shown)
 
     @property
     def backbone(self) -> nn.Module:
         """What looks at a candidate."""
-        return self.model.policy.get_submodule("features_extractor.backbone")
+        return self.policy.get_submodule("features_extractor.backbone")
 
     def modules(self) -> nn.ModuleDict:
-        return nn.ModuleDict({"policy": self.model.policy})
-
-    def save(self, path: str | Path) -> None:
-        self.model.save(path)
-
-    @classmethod
-    def load(cls, path: str | Path, env: SelectVectorEnv, *, device: str | torch.device = "cpu") -> Agent:
-        model = cls.algorithm.load(path, env=BatchedVecEnv(env), device=device)
-        config = cls.config_class(**model.own_config)  # type: ignore[attr-defined]
-        return cls(env, config=config, seed=model.seed or 0, device=device, model=model)
+        return nn.ModuleDict({"policy": self.policy})
 
 
 class _Bridge(BaseCallback):
@@ -168,16 +178,18 @@ class A2CAgent(SB3Agent):
 class ValueAgent(SB3Agent):
     """DQN and its kin know one choice among few: an episode is a section, and a step one of its clips."""
 
-    per_section = True
+    made_for = Needs(environment="VideoClipSelect-v0", per_section=True)
     policy_class = "MlpPolicy"
     action_spaces = (gymnasium.spaces.Discrete,)
     hint = ", the action space of VideoClipSelect-v0 with per_section=True"
 
     @torch.no_grad()
-    def candidate_scores(self, observations: Tensor, num_clips: int) -> Tensor:
+    def candidate_scores(self, looks: Looks) -> Tensor:
         """Q-values, section by section."""
-        self.model.policy.set_training_mode(False)
-        sections = observations.view(-1, num_clips, *observations.shape[2:]).float()
+        assert isinstance(looks.choice, OneInEach)
+        self.policy.set_training_mode(False)
+        observations = looks.observation(self.shapes.shown).to(self.device)
+        sections = observations.view(-1, looks.choice.num_clips, *observations.shape[2:]).float()
         return self.values(sections).view(len(observations), -1)
 
     @abstractmethod
@@ -191,8 +203,8 @@ class DQNAgent(ValueAgent):
     config_class = settings_of(DQN)
 
     def values(self, sections: Tensor) -> Tensor:
-        return self.model.policy.get_submodule("q_net")(sections)
+        return self.policy.get_submodule("q_net")(sections)
 
     @property
     def backbone(self) -> nn.Module:
-        return self.model.policy.get_submodule("q_net.features_extractor.backbone")
+        return self.policy.get_submodule("q_net.features_extractor.backbone")

@@ -45,8 +45,8 @@ class QRDQNAgent(ValueAgent):
     config_class = settings_of(QRDQN)
 
     def values(self, sections: Tensor) -> Tensor:
-        return self.model.policy.get_submodule("quantile_net")(sections).mean(1)
+        return self.policy.get_submodule("quantile_net")(sections).mean(1)
 
     @property
     def backbone(self) -> nn.Module:
-        return self.model.policy.get_submodule("quantile_net.features_extractor.backbone")
+        return self.policy.get_submodule("quantile_net.features_extractor.backbone")

@@ -15,7 +15,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
-from vidselect_agents.scorers.sections import make_backbone
+from vidselect_agents.scorers.candidates import make_backbone
 
 
 class CandidateExtractor(BaseFeaturesExtractor):

@@ -16,7 +16,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from vidselect_env.envs.batched import SelectVectorEnv
+from vidselect_env.envs.wrappers import BatchedEnv
 
 
 class BatchedVecEnv(VecEnv):
@@ -29,7 +29,7 @@ class BatchedVecEnv(VecEnv):
         env: the batched environment.
     """
 
-    def __init__(self, env: SelectVectorEnv) -> None:
+    def __init__(self, env: BatchedEnv) -> None:
         self.env = env
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         self._dones = np.ones(env.num_envs, dtype=bool)
@@ -86,7 +86,7 @@ class BatchedVecEnv(VecEnv):
         return [issubclass(wrapper_class, Monitor)] * len(self._numbers(indices))
 
     def get_images(self) -> Sequence[np.ndarray | None]:
-        return self.env.render() or [None] * self.num_envs
+        return list(self.env.render() or [None] * self.num_envs)  # type: ignore[arg-type]
 
     def _numbers(self, indices: VecEnvIndices) -> list[int]:
         if indices is None:

@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from vidselect_env.bank.decode import ordered_ahead
+from vidselect_env.ahead import ordered_ahead
 
 
 def test_results_come_in_the_order_of_the_items_and_not_far_ahead():

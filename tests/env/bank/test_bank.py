@@ -187,7 +187,7 @@ def test_a_changed_byte_is_found_and_the_shard_can_be_built_again(tmp_path, vide
     data[-1] ^= 1
     shard.write_bytes(data)
     with pytest.raises(BankError, match=r"shard-00000.*hash"):
-        open_bank(tmp_path / "bank")
+        open_bank(tmp_path / "bank", verify=True)
     shard.unlink()
     build(tmp_path / "bank", video_folder)
     assert hashes(tmp_path / "bank") == before

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vidselect_env.bank import ClipBank
-from vidselect_env.bank.head import bank_head, cross_fitted, fit_head, video_folds, with_head
+from vidselect_env.fitting.head import bank_head, cross_fitted, fit_head, video_folds, with_head
 
 
 def test_a_separable_problem_is_separated():

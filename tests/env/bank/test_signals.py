@@ -129,7 +129,7 @@ def test_both_sources_show_the_same_signals(tmp_path, sounding):
     live = LiveSource(sounding, classifier, spec=spec)
     videos, candidates = torch.tensor([1, 0]), torch.tensor([[0, 3], [4, 1]])
     for field in FIELDS[1:]:
-        assert live.observation_shape(field) == bank.observation_shape(field)
+        assert live.shapes[field] == bank.shapes[field]
         torch.testing.assert_close(
             live.observe(field, videos, candidates), bank.observe(field, videos, candidates), rtol=1e-3, atol=1e-3
         )

@@ -17,6 +17,8 @@ from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.frame_select import FrameSelectEnv, FrameSelectProblem
 from vidselect_env.envs.scalar import SelectEnv
 from vidselect_env.envs.sources import BankSource
+from vidselect_env.evaluation.evaluate import selection_of
+from vidselect_env.evaluation.references import REFERENCES
 
 # Class 1 has probabilities 0.9, 0.2, 0.3 and 0.4: 0.45 on average, so that keeping all is wrong.
 P1 = [0.9, 0.2, 0.3, 0.4]
@@ -26,7 +28,7 @@ def hand_problem(**options) -> FrameSelectProblem:
     p1 = torch.tensor(P1)
     logits = torch.stack([1 - p1, p1], -1).log()[None]
     bank = ClipBank.from_tensors(logits, [1], features=torch.arange(4.0).view(1, 4, 1))
-    return FrameSelectProblem(BankSource(bank), **({"num_frames": 4, "num_kept": 2} | options))
+    return FrameSelectProblem(BankSource(bank), **({"num_candidates": 4, "num_kept": 2} | options))
 
 
 def play(action: list[int], **options) -> tuple[float, dict]:
@@ -70,15 +72,16 @@ def test_alpha_keeps_a_little_of_the_dropped():
 
 
 def test_choosing_keeps_the_m_largest_scores():
-    assert hand_problem().choose(torch.tensor([[0.1, 0.9, 0.3, 0.2]])).tolist() == [[0, 1, 1, 0]]
-    assert hand_problem().uniform(torch.tensor([0])).tolist() == [[False, True, False, True]]
+    looks = hand_problem().looks(torch.tensor([0]))
+    assert looks.choice.action(torch.tensor([[0.1, 0.9, 0.3, 0.2]])).tolist() == [[0, 1, 1, 0]]
+    assert looks.uniform().tolist() == [[False, True, False, True]]
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_frames": 5}, r"num_frames \(5\) must be at most the fewest candidates of a video \(4\)"),
-        ({"num_kept": 5}, r"num_kept \(5\) must be 1 to num_frames \(4\)"),
+        ({"num_candidates": 5}, r"num_candidates \(5\) must be at most the fewest candidates of a video \(4\)"),
+        ({"num_kept": 5}, r"num_kept \(5\) must be 1 to num_candidates \(4\)"),
         ({"alpha": 1.0}, r"alpha \(1.0\) must be"),
         ({"observation": "skims"}, "unknown observation 'skims'"),
     ],
@@ -131,37 +134,38 @@ def ragged_problem(**options) -> FrameSelectProblem:
         targets=torch.tensor([[False, True]] * 3),
         offsets=torch.tensor([0, 2, 6, 9]),
     )
-    return FrameSelectProblem(BankSource(bank), **({"num_frames": None, "num_kept": 2} | options))
+    return FrameSelectProblem(BankSource(bank), **({"num_candidates": None, "num_kept": 2} | options))
 
 
 def test_all_candidates_of_videos_of_different_lengths():
     problem, contexts = ragged_problem(), torch.arange(3)
-    assert problem.num_frames == 4
+    assert problem.num_candidates == 4
     assert problem.valid(contexts).sum(-1).tolist() == [2, 4, 3]
     assert problem.candidates(contexts).tolist() == [[0, 1, 1, 1], [0, 1, 2, 3], [0, 1, 2, 2]]
     kept = [[1, 1, 0, 0], [0, 1, 0, 1], [1, 0, 1, 0]]
-    assert problem.uniform(contexts).int().tolist() == kept
+    assert problem.looks(contexts).uniform().int().tolist() == kept
 
 
 def test_nobody_keeps_a_candidate_that_is_not_there():
     problem, contexts = ragged_problem(num_kept=3), torch.arange(3)
     scores = torch.tensor([[0.1, 0.2, 0.9, 0.8]]).repeat(3, 1)
-    assert problem.best(contexts, scores).sum(-1).tolist() == [2, 3, 3]
+    assert problem.looks(contexts).best(scores).sum(-1).tolist() == [2, 3, 3]
     assert problem.selection(contexts, torch.ones(3, 4)).sum(-1).tolist() == [2, 4, 3]
     env = SelectVectorEnv(problem, num_envs=3)
     for name, chosen in (("dense", [2, 4, 3]), ("random", [2, 3, 3]), ("uniform", [2, 3, 3]), ("oracle", [2, 3, 3])):
-        assert make_agent(name, env).select(problem, contexts).sum(-1).tolist() == chosen, name
-    with pytest.raises(ValueError, match="must know the video"):
+        selector = REFERENCES[name]() if name in REFERENCES else make_agent(name, env)
+        assert selection_of(selector, problem, contexts).sum(-1).tolist() == chosen, name
+    with pytest.raises(ValueError, match="does not tell how long its video is"):
         make_agent("uniform", env).predict(np.zeros((2, 4, 3), np.float32))
 
 
 def test_the_oracle_of_ragged_videos_takes_their_best():
     problem = ragged_problem(num_kept=1)
-    chosen = make_agent("oracle", SelectVectorEnv(problem, num_envs=1)).select(problem, torch.arange(3))
+    chosen = selection_of(REFERENCES["oracle"](), problem, torch.arange(3))
     assert chosen.nonzero()[:, 1].tolist() == [0, 1, 2]
 
 
 def test_skims_may_be_seen_too(make_bank):
-    problem = FrameSelectProblem(BankSource(make_bank()), num_frames=6, num_kept=2, observation="skim")
+    problem = FrameSelectProblem(BankSource(make_bank()), num_candidates=6, num_kept=2, observation="skim")
     assert problem.observation_space.shape == (6, 2, 3, 8, 8)
     assert problem.observe(torch.arange(2)).dtype == torch.uint8

@@ -9,6 +9,7 @@ from vidselect_classifiers import make_classifier
 from vidselect_classifiers.sgs import gmacs_by_bins, with_sgs
 from vidselect_env.bank import BankError, ClipBank, bank_spec, build_bank
 from vidselect_env.datasets import load_dataset
+from vidselect_env.envs.contract import Needs
 from vidselect_env.envs.frame_select import FrameSelectProblem
 from vidselect_env.envs.sources import BankSource, LiveSource
 from vidselect_env.evaluation.adaptive import adaptive_cost, describe
@@ -28,19 +29,22 @@ def bank() -> ClipBank:
 
 
 class Takes:
-    looks_at = ()
+    needs = Needs(fields=())
 
     def __init__(self, *chosen: int) -> None:
         self.chosen = list(chosen)
 
-    def select(self, problem, contexts):
-        mask = torch.zeros(len(contexts), 4, dtype=torch.bool)
+    def select(self, looks):
+        mask = torch.zeros_like(looks.valid)
         mask[:, self.chosen] = True
         return mask
 
+    def cost_gmacs(self, shapes):
+        return 0.0
+
 
 def test_a_selection_costs_what_its_clips_cost():
-    problem = FrameSelectProblem(BankSource(bank()), num_frames=4, num_kept=2, observation="predictions")
+    problem = FrameSelectProblem(BankSource(bank()), num_candidates=4, num_kept=2, observation="predictions")
     result = evaluate(Takes(0, 2), problem, name="x")
     # Clips 0 and 2 keep 1 and 3 maps of the first video, 3 and 2 of the second: 2 + 9 and 9 + 5.
     assert result.classifier_gmacs == pytest.approx((11 + 14) / 2)

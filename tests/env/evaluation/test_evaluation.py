@@ -10,6 +10,7 @@ import torch
 
 from vidselect_env.bank import ClipBank
 from vidselect_env.envs.clip_select import ClipSelectProblem
+from vidselect_env.envs.contract import Needs
 from vidselect_env.envs.frame_select import FrameSelectProblem
 from vidselect_env.envs.sources import BankSource
 from vidselect_env.evaluation.evaluate import Result, evaluate
@@ -21,15 +22,18 @@ from vidselect_env.evaluation.table import cells, markdown_table, write_csv
 class Takes:
     """Chooses the same candidates for every video."""
 
-    looks_at = ()
+    needs = Needs(fields=())
 
     def __init__(self, *chosen: int) -> None:
         self.chosen = list(chosen)
 
-    def select(self, problem, contexts):
-        mask = torch.zeros(problem.candidates(contexts).shape, dtype=torch.bool)
+    def select(self, looks):
+        mask = torch.zeros_like(looks.valid)
         mask[:, self.chosen] = True
         return mask
+
+    def cost_gmacs(self, shapes):
+        return 0.0
 
 
 class PredictsZero:
@@ -62,7 +66,7 @@ def test_accuracy_is_of_the_averaged_probabilities():
 
 def test_a_dropped_candidate_that_counts_a_little_is_paid_for():
     bank = ClipBank.from_tensors(torch.zeros(2, 4, 2), [0, 1], features=torch.zeros(2, 4, 1))
-    problem = FrameSelectProblem(BankSource(bank), num_frames=4, num_kept=1, alpha=0.5)
+    problem = FrameSelectProblem(BankSource(bank), num_candidates=4, num_kept=1, alpha=0.5)
     assert evaluate(Takes(1), problem, name="x").clips_per_video == 4
 
 
@@ -87,8 +91,8 @@ def test_a_candidate_offered_twice_is_classified_once(per_section):
     problem = two_video_problem(num_sections=4, per_section=per_section)
 
     class All(Takes):
-        def select(self, problem, contexts):
-            return torch.ones(problem.candidates(contexts).shape, dtype=torch.bool)
+        def select(self, looks):
+            return torch.ones_like(looks.valid)
 
     result = evaluate(All(), problem, name="x")
     assert (result.clips_per_video, result.relative_cost) == (4, 1.0)

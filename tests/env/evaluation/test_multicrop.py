@@ -8,6 +8,7 @@ import torch
 from vidselect_classifiers import make_classifier
 from vidselect_env.bank import BankError, bank_spec, build_bank
 from vidselect_env.datasets import load_dataset
+from vidselect_env.envs.contract import Needs
 from vidselect_env.envs.frame_select import FrameSelectProblem
 from vidselect_env.envs.sources import BankSource
 from vidselect_env.evaluation.evaluate import evaluate
@@ -66,16 +67,19 @@ def test_a_source_wants_one_crop(ten_crop_bank):
 class ScoresFrames:
     """Prefers later frames, the same in every crop."""
 
-    def frame_scores(self, problem, contexts):
-        return torch.arange(problem.num_frames).float().expand(len(contexts), -1)
+    needs = Needs(fields=("features",))
 
-    def scorer_gmacs(self, problem):
+    def frame_scores(self, looks):
+        return torch.arange(looks.valid.shape[1]).float().expand(len(looks), -1)
+
+    def cost_gmacs(self, shapes):
         return 0.0
 
 
 def test_both_schemes_agree_where_all_crops_do_and_pay_for_all(ten_crop_bank):
     crops = [
-        FrameSelectProblem(BankSource(ten_crop_bank[0].crop(number)), num_frames=5, num_kept=2) for number in range(10)
+        FrameSelectProblem(BankSource(ten_crop_bank[0].crop(number)), num_candidates=5, num_kept=2)
+        for number in range(10)
     ]
     by_frame, by_region = (
         evaluate_crops(ScoresFrames(), crops, scheme=scheme, name="x") for scheme in ("frame", "region")
@@ -86,25 +90,25 @@ def test_both_schemes_agree_where_all_crops_do_and_pay_for_all(ten_crop_bank):
 
 
 def test_one_crop_is_the_ordinary_evaluation(ten_crop_bank):
-    problem = FrameSelectProblem(BankSource(ten_crop_bank[1]), num_frames=5, num_kept=5)
+    problem = FrameSelectProblem(BankSource(ten_crop_bank[1]), num_candidates=5, num_kept=5)
 
     class All(ScoresFrames):
-        def select(self, problem, contexts):
-            return torch.ones(len(contexts), problem.num_frames, dtype=torch.bool)
+        def select(self, looks):
+            return torch.ones_like(looks.valid)
 
     by_crops = evaluate_crops(All(), [problem], scheme="frame", name="x")
     assert str(by_crops) == str(evaluate(All(), problem, name="x"))
 
 
 def test_frames_that_are_not_there_are_neither_kept_nor_paid_for(make_ragged_bank):
-    problem = FrameSelectProblem(BankSource(make_ragged_bank([2, 4, 3])), num_frames=None, num_kept=3)
+    problem = FrameSelectProblem(BankSource(make_ragged_bank([2, 4, 3])), num_candidates=None, num_kept=3)
 
     class Latest(ScoresFrames):
-        def select(self, problem, contexts):
+        def select(self, looks):
             return torch.tensor([[1, 1, 0, 0], [0, 1, 1, 1], [1, 1, 1, 0]]).bool()
 
-        def scorer_gmacs(self, problem):
-            return 1.0 * problem.num_frames
+        def cost_gmacs(self, shapes):
+            return 1.0 * shapes.num_candidates
 
     ordinary = evaluate(Latest(), problem, name="x")
     assert ordinary.scorer_gmacs == pytest.approx(3)  # nine frames of three videos

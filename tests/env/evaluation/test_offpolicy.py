@@ -8,8 +8,8 @@ import torch
 
 from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.clip_select import ClipSelectProblem
-from vidselect_env.envs.interactions import load_interactions
 from vidselect_env.envs.sources import BankSource
+from vidselect_env.envs.wrappers import LogInteractions, load_interactions
 from vidselect_env.evaluation.offpolicy import (
     doubly_robust,
     importance_weights,
@@ -23,16 +23,15 @@ from vidselect_env.evaluation.offpolicy import (
 def feedback(make_bank, tmp_path_factory):
     """The log of a policy that takes the first clip of a section with probability 0.6, each other with 0.2."""
     problem = ClipSelectProblem(BankSource(make_bank(num_videos=50)), observation="features")
-    env = SelectVectorEnv(problem, num_envs=64)
     path = tmp_path_factory.mktemp("log") / "log.npz"
-    log = env.log_interactions(path)
+    env = LogInteractions(SelectVectorEnv(problem, num_envs=64), path)
     env.reset(seed=0)
     generator = torch.Generator().manual_seed(0)
     odds = torch.tensor([0.6, 0.2, 0.2])
     for _ in range(100):
         actions = torch.multinomial(odds.expand(64 * 6, -1), 1, generator=generator).view(64, 6)
         env.step(actions, propensities=odds[actions])
-    log.close()
+    env.write()
     return load_interactions(path)
 
 

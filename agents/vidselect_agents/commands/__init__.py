@@ -1,0 +1,61 @@
+"""`vidselect COMMAND ...`: what the scripts do, for an installed package."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+COMMANDS = {
+    "train": "train an agent, and report what its choice of clips buys",
+    "evaluate": "report a saved run on its own test split or on something else",
+    "recognise": "name the action of video files by the clips that a run chooses",
+    "bank": "build a bank, what a classifier says about every candidate clip, or show one",
+    "classifier": "train a clip classifier, or only its last layer",
+    "benchmark": "many agents, several seeds, one table",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command that the first argument names."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help"):
+        lines = [f"  {name:10} {text}" for name, text in COMMANDS.items()]
+        print("\n".join(["usage: vidselect COMMAND [OPTIONS]; COMMAND --help lists a command's own", "", *lines]))
+        return
+    if given[0] not in COMMANDS:
+        refuse(f"unknown command {given[0]!r}: it is one of {', '.join(COMMANDS)}")
+    importlib.import_module(f"vidselect_agents.commands.{given[0]}").main(given[1:])
+
+
+class Door(Protocol):
+    """A command from its arguments, the process's own by default."""
+
+    def __call__(self, arguments: Sequence[str] | None = None) -> None: ...
+
+
+def door(run: Callable[[Sequence[str]], None]) -> Door:
+    """The command that `run` is.
+
+    What a user can cause is one line on stderr and exit status 2; `--debug` among the arguments shows the traceback.
+    """
+
+    def enter(arguments: Sequence[str] | None = None) -> None:
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        debug = "--debug" in given
+        try:
+            run([argument for argument in given if argument != "--debug"])
+        except (ValueError, OSError, ImportError) as error:
+            if debug:
+                traceback.print_exc()
+            refuse(" ".join(str(error).split()) or type(error).__name__)
+
+    return enter
+
+
+def refuse(message: str) -> None:
+    """End the process with one line on stderr and exit status 2."""
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(2)

@@ -1,0 +1,144 @@
+"""Train and evaluate many agents, over several seeds, on one bank: one table with a row an agent.
+
+    python scripts/benchmark.py --agents dsn max_response random uniform dense oracle --seeds 5 --jobs 2
+
+Settings are chosen with `--test-split val`; a table is made on `test` once they are frozen. Each agent and seed writes
+its result as soon as it is done; run the command again with the same `--out` to go on after a kill. An agent that
+fails costs its row, and is named under the table.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+from rich.console import Console
+
+from vidselect_agents.commands import door
+from vidselect_agents.commands.benchmark_jobs import TimedResult, parse_agent, result_file, run_jobs
+from vidselect_agents.registry import UNTRAINED
+from vidselect_env.evaluation.figures import plot_costs
+from vidselect_env.evaluation.metrics import paired_bootstrap
+from vidselect_env.evaluation.references import REFERENCES
+from vidselect_env.evaluation.table import Column, grouped, markdown_table, print_table
+from vidselect_env.experiment.config import ExperimentConfig
+from vidselect_env.experiment.run import claim_results
+from vidselect_env.files import write_aside
+
+# What may differ among a folder's results.
+FREE = ("agents", "seeds", "out", "device", "num_workers", "clips_per_batch", "jobs")
+RULES = ("random", "uniform", "position", "empirical", "loudest", "mgsampler")  # that learn nothing but places
+TRAINING_COLUMNS = (
+    Column("training s", lambda result: result.train_seconds, 0),
+    Column("steps/s", lambda result: result.steps_per_second, 0),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkConfig(ExperimentConfig):
+    """Which agents are compared on what.
+
+    Args:
+        agents: built-in names, entry points', or package.module:Class; a setting is added as in
+            dsn,gradient=all_arms,samples_per_context=1 or scsampler,streams=vectors+intra, and an environment of
+            its own in the same way, as in oracle,environment=VideoFrameSelect-v0.
+        seeds: how many, from 0.
+        total_timesteps: videos seen in training.
+        num_envs: sub-environments stepped together.
+        jobs: processes that train side by side, on the same banks.
+        out: the folder of results.
+    """
+
+    agents: tuple[str, ...] = ("dsn", "max_response", *UNTRAINED, *REFERENCES)
+    seeds: int = 5
+    total_timesteps: int = 6_400
+    num_envs: int = 64
+    jobs: int = 1
+    out: Path = Path("runs/benchmark")
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "total_timesteps", "num_envs", "jobs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} ({getattr(self, name)}) must be at least 1")
+        if self.grid.crops != 1:
+            raise ValueError(f"crops ({self.grid.crops}) must be 1 here: `train` reports ten of them")
+
+
+@door
+def main(arguments: Sequence[str]) -> None:
+    config = tyro.cli(BenchmarkConfig, args=arguments, description=__doc__, config=(tyro.conf.OmitArgPrefixes,))
+    claim_results(config.out, free=FREE, benchmark=config)
+    found = [agent for agent in config.agents if result_file(config.out, agent, 0).exists()]
+    if found:
+        _print(f"results of {', '.join(found)} in {config.out} are taken as they are")
+    failures = run_jobs(
+        config,
+        [(agent, seed) for seed in range(config.seeds) for agent in config.agents],
+        out=config.out,
+        total_timesteps=config.total_timesteps,
+        num_envs=config.num_envs,
+        jobs=config.jobs,
+    )
+    report(config, failures)
+
+
+def report(config: BenchmarkConfig, failures: dict[str, str]) -> None:
+    """Table, CSV and figure of all results in the folder that this command asks for."""
+    files = [result_file(config.out, agent, seed) for agent in config.agents for seed in range(config.seeds)]
+    results = [TimedResult.read(file) for file in files if file.exists()]
+    if not results:
+        raise ValueError(f"no agent gave a result: {'; '.join(f'{name}: {why}' for name, why in failures.items())}")
+    columns = (*TRAINING_COLUMNS, *_differences(results))
+    lines = [markdown_table(results, extra=columns)]
+    lines += [f"`{agent}` failed: {reason}" for agent, reason in failures.items()]
+    write_aside(config.out / "table.md", lambda aside: aside.write_text("\n\n".join(lines) + "\n"))
+    write_aside(config.out / "results.csv", lambda aside: _write_csv(aside, results))
+    plot_costs(results, config.out / "top1_cost.png", squares=(*UNTRAINED, *REFERENCES))
+    title = f"{config.seeds} seeds on {config.data.dataset}, split {config.data.test_split}"
+    print_table(results, title=title, extra=columns)
+    for agent, reason in failures.items():
+        _print(f"{agent} failed: {reason}", style="red")
+
+
+def _differences(results: Sequence[TimedResult]) -> list[Column]:
+    """Top-1 points ahead of `uniform`, and of the best rule without training, by a paired bootstrap over videos."""
+    rows = grouped(results)
+    rules = {name: group for name, group in rows.items() if parse_agent(name)[0] in RULES}
+    if not rules:
+        return []
+    best = max(rules, key=lambda name: sum(result.top1 for result in rules[name]) / len(rules[name]))
+    columns = []
+    for rival in dict.fromkeys([*(["uniform"] if "uniform" in rules else []), best]):
+        theirs = _right(rules[rival])
+        ahead = {
+            name: "" if name == rival else _interval(paired_bootstrap(_right(group), theirs))
+            for name, group in rows.items()
+        }
+        columns.append(Column(f"ahead of {rival}", lambda result: 0.0, 1, texts=ahead))
+    return columns
+
+
+def _right(results: Sequence[TimedResult]) -> torch.Tensor:
+    """Which share of the seeds is right about each video, (V,)."""
+    return torch.tensor([result.right for result in results]).float().mean(0)
+
+
+def _interval(bounds: tuple[float, float, float]) -> str:
+    mean, low, high = (100 * bound for bound in bounds)
+    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def _write_csv(path: Path, results: Sequence[TimedResult]) -> None:
+    names = [name for name in TimedResult.__dataclass_fields__ if name != "right"]
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, fieldnames=names)
+        writer.writeheader()
+        writer.writerows({name: vars(result)[name] for name in names} for result in results)
+
+
+def _print(text: str, style: str | None = None) -> None:
+    Console(highlight=False, soft_wrap=True, markup=False).print(text, style=style)

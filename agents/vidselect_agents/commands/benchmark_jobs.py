@@ -1,0 +1,184 @@
+"""The jobs of a benchmark: one agent with one seed each, in processes that share banks."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import traceback
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from vidselect_agents.base import FILE_NAME
+from vidselect_agents.registry import UNTRAINED, make_agent, needs_of, settings_of
+from vidselect_agents.settings import with_settings
+from vidselect_env.envs.batched import SelectVectorEnv
+from vidselect_env.envs.contract import Needs
+from vidselect_env.envs.memory import keep_freed_batches
+from vidselect_env.envs.wrappers import RecordRollouts
+from vidselect_env.evaluation.evaluate import Result, evaluate
+from vidselect_env.evaluation.references import REFERENCES
+from vidselect_env.experiment.banks import Experiment, make_experiment
+from vidselect_env.experiment.config import ExperimentConfig, changed
+from vidselect_env.experiment.problems import make_problem, steps_of
+from vidselect_env.experiment.run import run_logger
+from vidselect_env.files import write_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimedResult(Result):
+    """A result with what its training took.
+
+    train_seconds: of `learn`, and steps_per_second in it, both nan where nothing is trained.
+    """
+
+    train_seconds: float = float("nan")
+    steps_per_second: float = float("nan")
+
+    @classmethod
+    def read(cls, file: Path) -> TimedResult:
+        saved = json.loads(file.read_text())
+        return cls(**(saved | {"right": tuple(saved["right"])}))
+
+
+def run_jobs(
+    config: ExperimentConfig,
+    wanted: Sequence[tuple[str, int]],
+    *,
+    out: Path,
+    total_timesteps: int,
+    num_envs: int,
+    jobs: int,
+) -> dict[str, str]:
+    """Do every (agent, seed) whose result is not there yet; the reasons of those that failed, by agent."""
+    failures: dict[str, str] = {}
+    signals: set[str] = set()  # what all agents look at, so that one bank serves them
+    for agent in dict.fromkeys(agent for agent, _ in wanted):
+        try:
+            signals |= set(needs_with_settings(agent)[0].fields or ())
+        except Exception as error:
+            failures[agent] = f"{type(error).__name__}: {error}"
+    todo = [job for job in wanted if job[0] not in failures and not result_file(out, *job).exists()]
+    options: dict[str, Any] = {"out": out, "total_timesteps": total_timesteps, "num_envs": num_envs}
+    experiment = make_experiment(config, signals=signals)  # here, so that no two processes build the banks
+    if jobs == 1:
+        for job in todo:
+            _note(failures, job[0], _attempt(experiment, *job, **options, shown=True))
+        return failures
+    threads = max((os.cpu_count() or 1) // jobs, 1)
+    pool = ProcessPoolExecutor(
+        jobs, mp_context=get_context("spawn"), initializer=_enter, initargs=(config, signals, threads)
+    )
+    with pool, tqdm(total=len(todo), unit="run", desc="benchmark") as bar:
+        waiting = {pool.submit(_work, *job, options): job for job in todo}
+        for done in as_completed(waiting):
+            _note(failures, waiting[done][0], done.result())
+            bar.update()
+    return failures
+
+
+def one(
+    experiment: Experiment, agent: str, seed: int, *, out: Path, total_timesteps: int, num_envs: int, shown: bool = True
+) -> None:
+    """Train and evaluate one agent with one seed, and write its result."""
+    file = result_file(out, agent, seed)
+    file.parent.mkdir(exist_ok=True, parents=True)
+    name, settings = parse_agent(agent)
+    needs, environment = needs_with_settings(agent)
+    settings.pop("environment", None)
+    config = experiment.config if environment is None else changed(experiment.config, environment=environment)
+    test = make_problem(config.problem, experiment.test, needs, num_sections=config.problem.test_sections)
+    timing = {}
+    if name in REFERENCES:
+        result = evaluate(REFERENCES[name](), test, name=agent)
+    else:
+        assert experiment.train is not None
+        logger = run_logger(file.parent)
+        problem = make_problem(config.problem, experiment.train, needs)
+        env = RecordRollouts(SelectVectorEnv(problem, num_envs=num_envs), logger)
+        keep_freed_batches(env)
+        learner = make_agent(name, env, seed=seed, device=config.classifier.torch_device, **settings)
+        if name not in UNTRAINED:
+            started_s = time.perf_counter()
+            learner.learn(env, steps_of(env.problem, total_timesteps), progress_bar=shown)
+            train_seconds = time.perf_counter() - started_s
+            timing = {"train_seconds": train_seconds, "steps_per_second": env.num_steps / train_seconds}
+            env.dump()
+            learner.save(file.parent / FILE_NAME)
+        logger.close()
+        result = evaluate(learner, test, name=agent)
+    write_json(file, vars(result) | timing)
+
+
+def needs_with_settings(agent: str) -> tuple[Needs, str | None]:
+    """What an agent with these settings needs, and the environment that it is to be in, if it says so."""
+    name, given = parse_agent(agent)
+    environment = given.pop("environment", None)
+    if name in REFERENCES:
+        return REFERENCES[name].needs, environment
+    settings = settings_of(name)
+    known = {key: value for key, value in given.items() if key in type(settings).__dataclass_fields__}
+    return needs_of(name, with_settings(name, settings, known)), environment
+
+
+def parse_agent(text: str) -> tuple[str, dict[str, Any]]:
+    """`dsn,gradient=all_arms,samples_per_context=1` -> `dsn` and its settings; `+` stands between several values."""
+    name, *settings = text.split(",")
+    pairs = dict(setting.split("=", 1) for setting in settings)
+    own = {} if name in REFERENCES else vars(settings_of(name))
+    return name, {
+        key: tuple(value.split("+")) if isinstance(own.get(key), tuple) else _value(value)
+        for key, value in pairs.items()
+    }
+
+
+def result_file(out: Path, agent: str, seed: int) -> Path:
+    """Where the result of one agent with one seed is."""
+    return out / f"{agent.replace(':', '.').replace('/', '_')}-{seed}" / "result.json"
+
+
+def _value(text: str) -> Any:
+    """A number, true, false or none in any spelling, or the text itself."""
+    if text.lower() in ("true", "false", "none", "null"):
+        return {"true": True, "false": False}.get(text.lower())
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _note(failures: dict[str, str], agent: str, reason: str | None) -> None:
+    if reason is not None:
+        failures[agent] = reason
+
+
+def _attempt(experiment: Experiment, agent: str, seed: int, **options: Any) -> str | None:
+    """Do one job; the reason, if it failed."""
+    try:
+        one(experiment, agent, seed, **options)
+    except Exception as error:
+        traceback.print_exc()
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+_EXPERIMENT: Experiment | None = None  # of a worker process
+
+
+def _enter(config: ExperimentConfig, signals: set[str], threads: int) -> None:
+    """Open the banks in a worker process."""
+    global _EXPERIMENT
+    torch.set_num_threads(threads)
+    _EXPERIMENT = make_experiment(config, signals=signals, progress=False)
+
+
+def _work(agent: str, seed: int, options: dict[str, Any]) -> str | None:
+    assert _EXPERIMENT is not None
+    return _attempt(_EXPERIMENT, agent, seed, **options, shown=False)

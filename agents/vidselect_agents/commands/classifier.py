@@ -1,0 +1,131 @@
+"""Train a clip classifier on a dataset's videos, or only a linear head on its frozen features.
+
+python scripts/train_classifier.py --dataset folder:VIDEOS --classifier r3d_18 --weights kinetics400
+python scripts/train_classifier.py --dataset csv:LIST.csv --classifier i3d --weights I3D --head-only
+python scripts/train_classifier.py --resume runs/classifier-...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import tyro
+from rich.console import Console
+
+from vidselect_agents.commands import door
+from vidselect_classifiers import ClipClassifier, save_weights
+from vidselect_env.bank import bank_spec, build_bank
+from vidselect_env.datasets import VideoDataset, load_dataset
+from vidselect_env.experiment.config import from_json
+from vidselect_env.experiment.run import new_run_folder, read_config, run_logger, write_config
+from vidselect_env.fitting.head import bank_head, with_head
+from vidselect_env.fitting.options import ClassifierOptions
+from vidselect_env.fitting.training import FitConfig, fit
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierConfig(ClassifierOptions):
+    """Which classifier is trained on what; training starts from its weights, if it has any.
+
+    Args:
+        dataset: synthetic-trimmed, synthetic-speeds, synthetic, folder:PATH or csv:PATH.
+        train_split: the split to learn on.
+        test_split: the split to evaluate on.
+        num_videos: synthetic training videos, or at most so many of a real split.
+        head_only: leave the network as it is and fit its last layer, by logistic regression.
+        clips: with head_only, clips of each video that the head is fitted on.
+        l2: with head_only, weight of the squared norm of the head.
+        seed: of everything random.
+        runs: the folder that the run's folder is made in.
+        resume: a run that was stopped: it goes on with its own settings, whatever else is given.
+    """
+
+    dataset: str = "synthetic-trimmed"
+    train_split: str = "train"
+    test_split: str = "test"
+    num_videos: int | None = None
+    weights: str | None = None
+    head_only: bool = False
+    clips: int = 10
+    l2: float = 1e-2
+    seed: int = 0
+    runs: Path = Path("runs")
+    resume: Path | None = None
+    fit: tyro.conf.OmitArgPrefixes[FitConfig] = field(default_factory=FitConfig)
+
+
+@door
+def main(arguments: Sequence[str]) -> None:
+    config = tyro.cli(ClassifierConfig, args=arguments, description=__doc__)
+    if config.resume is not None:
+        folder = config.resume
+        saved = read_config(folder).get("classifier")
+        if saved is None:
+            raise ValueError(f"{str(folder)!r} is no run of training a classifier")
+        config = from_json(ClassifierConfig, saved)
+    else:
+        folder = new_run_folder(config.runs, f"classifier-{config.classifier}")
+        write_config(folder, classifier=config)
+    train(config, folder)
+
+
+def train(config: ClassifierConfig, folder: Path) -> None:
+    """Train into a run folder, whose `weights.safetensors` every `--weights` option takes."""
+    train_set, test_set = (
+        load_dataset(config.dataset, split=split, num_videos=config.num_videos, seed=config.seed)
+        for split in (config.train_split, config.test_split)
+    )
+    classifier = config.make_classifier(seed=config.seed)
+    torch.manual_seed(config.seed)  # dropout, and a new head
+    if config.head_only:
+        accuracy = fit_head_only(config, classifier, train_set, test_set, folder=folder)
+    else:
+        if classifier.num_classes != len(train_set.class_names):
+            classifier.replace_head(len(train_set.class_names))
+        classifier.set_class_names(train_set.class_names)
+        logger = run_logger(folder)
+        accuracy = fit(
+            classifier,
+            train_set,
+            test_set,
+            config=config.fit,
+            folder=folder,
+            logger=logger,
+            seed=config.seed,
+            device=config.torch_device,
+        )
+        logger.close()
+    Console().print(f"Top-1 of single test clips: {100 * accuracy:.1f} %", highlight=False)
+    Console().print(f"weights: {folder / 'weights.safetensors'}", highlight=False, soft_wrap=True)
+
+
+def fit_head_only(
+    config: ClassifierConfig,
+    classifier: ClipClassifier,
+    train_set: VideoDataset,
+    test_set: VideoDataset,
+    *,
+    folder: Path,
+) -> float:
+    """Fit the last layer on the features of the training videos' clips; Top-1 of single test clips."""
+    banks = [
+        build_bank(
+            folder / f"features-{dataset.split}",
+            dataset,
+            classifier,
+            spec=bank_spec(dataset, classifier, num_clips=config.clips, fields=("logits", "features")),
+            device=config.torch_device,
+            num_workers=config.fit.num_workers,
+        )
+        for dataset in (train_set, test_set)
+    ]
+    head = bank_head(banks[0], l2=config.l2)
+    classifier.cpu().put_head(head, train_set.class_names)
+    save_weights(classifier, folder / "weights.safetensors")
+    tested = with_head(banks[1], head)
+    best = tested.field("logits").joined().argmax(-1, keepdim=True)
+    targets = tested.targets.repeat_interleave(tested.offsets.diff(), dim=0)
+    return targets.gather(-1, best).float().mean().item()

@@ -1,0 +1,132 @@
+"""Train an agent, and report what its choice of clips buys beside the reference selectors.
+
+python scripts/train_agent.py --agent dsn
+python scripts/train_agent.py --agent dsn --help    # the agent's own settings too
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from vidselect_agents.base import FILE_NAME
+from vidselect_agents.commands import door
+from vidselect_agents.commands.report import report
+from vidselect_agents.registry import make_agent, needs_of, settings_of
+from vidselect_env.envs.batched import SelectVectorEnv
+from vidselect_env.envs.contract import Needs
+from vidselect_env.envs.memory import keep_freed_batches
+from vidselect_env.envs.wrappers import RecordRollouts
+from vidselect_env.evaluation.evaluate import evaluate
+from vidselect_env.evaluation.references import REFERENCES
+from vidselect_env.experiment.banks import Experiment, make_experiment
+from vidselect_env.experiment.config import ExperimentConfig
+from vidselect_env.experiment.problems import steps_of
+from vidselect_env.experiment.run import HEAD, new_run_folder, run_logger, write_config
+from vidselect_env.fitting.head import save_head
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(ExperimentConfig):
+    """Everything about a run but the agent's own settings.
+
+    Args:
+        agent: a built-in name, an entry point's, or package.module:Class.
+        total_timesteps: videos seen in training, a step of a sub-environment each (of one whose episodes are
+            sections, M steps each).
+        num_envs: sub-environments stepped together, and the batch of a gradient step.
+        evaluate_every: evaluate on the test split after so many steps (0: only at the end).
+        seed: of the agent and its environment.
+        runs: the folder that the run's folder is made in.
+    """
+
+    agent: str = "dsn"
+    total_timesteps: int = 6_400
+    num_envs: int = 64
+    evaluate_every: int = 1_600
+    seed: int = 0
+    runs: Path = Path("runs")
+
+    def __post_init__(self) -> None:
+        for name in ("total_timesteps", "num_envs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} ({getattr(self, name)}) must be at least 1")
+        if self.agent in REFERENCES:
+            raise ValueError(f"agent {self.agent!r} sees the answers: it is a row of every report, and learns nothing")
+
+
+@dataclass(frozen=True)
+class _Named:
+    agent: str = "dsn"
+    environment: str = "auto"
+
+
+@door
+def main(arguments: Sequence[str]) -> None:
+    known = tyro.cli(_Named, args=arguments, return_unknown_args=True, add_help=False)[0]
+    defaults = settings_of(known.agent, known.environment)
+    both: Any = tuple.__class_getitem__((TrainConfig, type(defaults)))
+    config, settings = tyro.cli(
+        both,
+        args=arguments,
+        default=(TrainConfig(), defaults),
+        description=__doc__,
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+    train(config, settings)
+
+
+def train(config: TrainConfig, settings: Any) -> Path:
+    """Train, evaluate and report one run; returns its folder."""
+    needs = needs_of(config.agent, settings)
+    experiment = make_experiment(config, signals=needs.fields or ())
+    folder = new_run_folder(config.runs, config.agent.replace(":", "."))
+    logger = run_logger(folder)
+    env = RecordRollouts(SelectVectorEnv(experiment.train_problem(needs), num_envs=config.num_envs), logger)
+    keep_freed_batches(env)
+    device = config.classifier.torch_device
+    agent = make_agent(config.agent, env, seed=config.seed, device=device, **dataclasses.asdict(settings))
+    write_config(
+        folder,
+        experiment=config,
+        agent_settings=settings,
+        class_names=experiment.test.spec.class_names,
+        shapes=env.shapes.to_json(),
+    )
+    agent.set_logger(logger)
+    started_s = time.perf_counter()
+    evaluations = _Evaluations(config, experiment, needs, env)
+    agent.learn(env, steps_of(env.problem, config.total_timesteps), callback=evaluations, progress_bar=True)
+    env.dump()
+    train_seconds = time.perf_counter() - started_s
+    agent.save(folder / FILE_NAME)
+    if experiment.head is not None:
+        save_head(experiment.head, folder / HEAD)
+    facts = {"training": f"{train_seconds:.0f} s", "seed": config.seed}
+    report(folder, agent, experiment, name=config.agent, seed=config.seed, facts=facts)
+    logger.close()
+    return folder
+
+
+class _Evaluations:
+    """Test accuracy during training: a line of the log each, at its own step."""
+
+    def __init__(self, config: TrainConfig, experiment: Experiment, needs: Needs, env: RecordRollouts) -> None:
+        self.every, self.env = config.evaluate_every, env
+        self.problem = experiment.test_problem(needs)
+        self.next_step = self.every
+
+    def __call__(self, agent: Any) -> bool:
+        if self.every and self.env.num_steps >= self.next_step:
+            self.next_step += self.every
+            result = evaluate(agent, self.problem, name="agent")
+            self.env.logger.record("eval/top1", result.top1)
+            self.env.logger.record("eval/clips_per_video", result.clips_per_video)
+            self.env.dump()
+        return True

@@ -1,0 +1,155 @@
+"""From what is seen of candidates to a score for each: backbones of one candidate, and DSN's scorer over them.
+
+Shapes: B contexts (or clips), M sections, N clips a section, T frames of 3 channels, D feature values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock
+
+from vidselect_classifiers import gmacs
+from vidselect_env.envs.contract import LookShapes
+
+
+class SectionScorer(nn.Module):
+    """DSN's scorer (Eq. 3 before the softmax): features of a section's clips, concatenated, then one layer.
+
+    All sections share its weights, so it takes any M; N is fixed when it is made.
+
+    Args:
+        backbone: one candidate's observation to (D,) features; has `feature_dim`.
+        num_clips: N.
+    """
+
+    def __init__(self, backbone: nn.Module, num_clips: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.num_clips = num_clips
+        self.fc = nn.Linear(num_clips * int(backbone.feature_dim), num_clips)  # type: ignore[arg-type]
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Observations (B, M * N, ...) -> scores (B, M, N) float32."""
+        num_contexts, num_candidates = observations.shape[:2]
+        if num_candidates % self.num_clips:
+            raise ValueError(
+                f"candidates ({num_candidates}) must be in sections of the scorer's {self.num_clips} clips"
+            )
+        features = self.backbone(observations.flatten(0, 1))
+        return self.fc(features.view(num_contexts, num_candidates // self.num_clips, -1))
+
+
+class MLP(nn.Module):
+    """A hidden layer on stored features: (B, D) float32 -> (B, width)."""
+
+    def __init__(self, num_inputs: int, *, width: int = 64) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.LayerNorm(num_inputs), nn.Linear(num_inputs, width), nn.ReLU())
+        self.feature_dim = width
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.layers(features)
+
+
+def make_backbone(
+    name: str, observation_space: spaces.Space, *, norm: Callable[[int], nn.Module] = nn.BatchNorm2d
+) -> nn.Module:
+    """A backbone for one candidate of an environment's observations.
+
+    Args:
+        name: `r2d18` (the paper's), `r2d` (narrow, for skims of about 32 x 32), `mlp` (for features),
+            or `auto`: `r2d` for skims and `mlp` for features.
+        norm: of the convolutional ones, from a number of channels.
+        observation_space: of the environment; skims are uint8 (..., T, 3, h, w), features float32 (..., D).
+
+    Raises:
+        ValueError: an unknown name, or one that does not take such observations.
+    """
+    shape = observation_space.shape or ()
+    is_skim = observation_space.dtype == "uint8"
+    if name == "auto":
+        name = "r2d" if is_skim else "mlp"
+    if name == "mlp" and not is_skim:
+        return MLP(shape[-1])
+    if name == "r2d18" and is_skim:
+        return R2D(shape[-4], norm=norm)
+    if name == "r2d" and is_skim:
+        return R2D(shape[-4], width=12, blocks=(1, 1, 1), stem_kernel=3, norm=norm)
+    raise ValueError(f"scorer {name!r} does not fit {observation_space}: skims take r2d18 or r2d, features mlp")
+
+
+def gmacs_of_observations(backbone: nn.Module, shapes: LookShapes, fields: tuple[str, ...]) -> float:
+    """Multiply-adds of `backbone` on these fields of every candidate of one context, in units of 1e9."""
+    shape = [shapes.shape(name) for name in fields]
+    joined = shape[0] if len(shape) == 1 else (sum(each[0] for each in shape),)
+    dtype = torch.uint8 if fields == ("skim",) else torch.float32
+    return shapes.num_candidates * gmacs(backbone, (1, *joined), dtype=dtype)
+
+
+class R2D(nn.Module):
+    """DSN's observation network without its last layer (section V-B; "ResNet2D-18").
+
+    A ResNet without max-pool whose first convolution takes all frames of a skim at once: 8 RGB frames
+    are 24 channels. With the default width 64 and blocks (2, 2, 2, 2) it is the paper's R2D-18, 1.93
+    GMACs for 8 frames of 112 x 112; narrower and shallower ones serve small skims.
+
+    Args:
+        num_frames: T.
+        width: channels of the first stage; each further stage doubles them.
+        blocks: residual blocks of each stage.
+        stem_kernel: size of the first convolution, whose stride is 2.
+        norm: from a number of channels to their normalisation.
+    """
+
+    def __init__(
+        self,
+        num_frames: int = 8,
+        *,
+        width: int = 64,
+        blocks: tuple[int, ...] = (2, 2, 2, 2),
+        stem_kernel: int = 7,
+        norm: Callable[[int], nn.Module] = nn.BatchNorm2d,
+    ) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3 * num_frames, width, stem_kernel, stride=2, padding=stem_kernel // 2, bias=False),
+            norm(width),
+            nn.ReLU(inplace=True),
+        )
+        stages, channels = [], width
+        for number, count in enumerate(blocks):
+            planes = width * 2**number
+            stages.append(_stage(channels, planes, count, stride=1 if number == 0 else 2, norm=norm))
+            channels = planes
+        self.stages = nn.Sequential(*stages)
+        self.feature_dim = channels
+
+    def forward(self, skims: Tensor) -> Tensor:
+        """(B, T, 3, h, w) uint8 -> (B, D) float32."""
+        return self.stages(self.stem(fold_frames(skims))).mean((2, 3))
+
+
+def fold_frames(skims: Tensor) -> Tensor:
+    """Frames as channels, (B, T, 3, h, w) uint8 -> (B, 3 * T, h, w) float32: their mean, then their steps.
+
+    The mean frame lies in [-1, 1]; the T - 1 differences of successive frames are four times their size. This
+    is the frames in another basis, with nothing lost: the first convolution can undo it. But a network that
+    is handed differences finds motion within its first updates, where one that is handed frames may take
+    thousands.
+    """
+    frames = skims.to(torch.float32)
+    mean = frames.mean(1, keepdim=True).mul_(1 / 127.5).sub_(1)
+    steps = (frames[:, 1:] - frames[:, :-1]).mul_(4 / 127.5)
+    return torch.cat([mean, steps], dim=1).flatten(1, 2)
+
+
+def _stage(channels: int, planes: int, count: int, *, stride: int, norm: Callable[[int], nn.Module]) -> nn.Sequential:
+    shortcut = None
+    if stride != 1 or channels != planes:
+        shortcut = nn.Sequential(nn.Conv2d(channels, planes, 1, stride=stride, bias=False), norm(planes))
+    first = BasicBlock(channels, planes, stride, shortcut, norm_layer=norm)
+    return nn.Sequential(first, *(BasicBlock(planes, planes, norm_layer=norm) for _ in range(count - 1)))

@@ -1,0 +1,46 @@
+"""Agents' own settings: what does well on the default problem, and what a file says of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+
+@dataclass(frozen=True)
+class NoSettings:
+    """For an agent that has no configuration of its own."""
+
+
+def tuned(name: str, config_class: type, environment: str) -> Any:
+    """Settings from `hyperparameters/ENVIRONMENT.yml`; an agent that it does not list has its own defaults."""
+    listed = yaml.safe_load((files("vidselect_agents") / "hyperparameters" / f"{environment}.yml").read_text())
+    return config_class(**listed.get(name, {}))
+
+
+def restored(config_class: type, saved: dict[str, Any]) -> Any:
+    """A configuration as it was before it was written as JSON.
+
+    Raises:
+        ValueError: a setting that there is not.
+    """
+    known = {field.name for field in dataclasses.fields(config_class)}
+    if unknown := set(saved) - known:
+        raise ValueError(f"{config_class.__name__} has no {', '.join(sorted(unknown))}: it has {', '.join(known)}")
+    return config_class(**{name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()})
+
+
+def with_settings(name: str, config: Any, settings: dict[str, Any]) -> Any:
+    """A configuration with some settings of its own.
+
+    Raises:
+        ValueError: a setting that it does not have.
+    """
+    known = [field.name for field in dataclasses.fields(config)]
+    for setting in settings:
+        if setting not in known:
+            raise ValueError(f"agent {name!r} has no setting {setting!r}: it has {', '.join(known) or 'none'}")
+    return dataclasses.replace(config, **settings)

@@ -1,0 +1,6 @@
+"""Report a saved run: `vidselect evaluate`."""
+
+from vidselect_agents.commands.evaluate import main
+
+if __name__ == "__main__":
+    main()

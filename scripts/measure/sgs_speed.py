@@ -1,0 +1,117 @@
+"""Whether the multiply-adds that similarity guided sampling saves are saved in time too.
+
+    python scripts/measure/sgs_speed.py --dataset csv:../shared/data/surv_fight/split.csv
+
+Frames a second of a classifier with and without sampling, in turn, on clips of real videos and on stills (the
+first frame of each clip, repeated). The similarity network is untrained, but for its batch norm, which is fitted
+to the clips: what is measured is how fast what is left is done, and `num_bins` decides how much is left.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+import tyro
+from rich.console import Console
+from torch import Tensor
+from tqdm import tqdm
+
+from vidselect_classifiers import ClipClassifier, make_classifier
+from vidselect_classifiers.sgs import gmacs_by_bins, with_sgs
+from vidselect_env.datasets import load_dataset
+from vidselect_env.fitting.loader import ClipLoader
+
+AFTER = {"x3d_s": "blocks.0", "r3d_18": "stem"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeedConfig:
+    """On which clips, and how often.
+
+    Args:
+        dataset: folder:PATH, csv:PATH or synthetic.
+        split: train, test, or what the dataset has.
+        classifiers: of x3d_s and r3d_18, with sampling after their first convolution.
+        num_bins: of the sampling, a row each.
+        num_clips: one of each video.
+        rounds: of each network in turn.
+        num_threads: of torch.
+    """
+
+    dataset: str = "synthetic"
+    split: str = "test"
+    classifiers: tuple[str, ...] = ("x3d_s", "r3d_18")
+    num_bins: tuple[int, ...] = (16, 64, 256)
+    num_clips: int = 8
+    rounds: int = 5
+    num_threads: int = 2
+
+
+def main() -> None:
+    config = tyro.cli(SpeedConfig, description=__doc__)
+    torch.set_num_threads(config.num_threads)
+    dataset = load_dataset(config.dataset, split=config.split, num_videos=config.num_clips)
+    lines = [
+        "| network | bins | clips | maps kept | GMACs without | with | ratio "
+        "| frames/s without | with | ratio | of the GMACs' |",
+        "|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name in config.classifiers:
+        torch.manual_seed(0)
+        plain = make_classifier(name)
+        loader = ClipLoader(
+            dataset, plain.geometry, batch_size=config.num_clips, training=False, generator=torch.Generator()
+        )
+        clips = next(iter(loader))[0]
+        stills = clips[:, :1].expand_as(clips).contiguous()
+        for num_bins in config.num_bins:
+            adaptive = with_sgs(plain, after=AFTER[name], num_bins=num_bins)
+            fit_norm(adaptive, clips)
+            for kind, batch in (("real", clips), ("stills", stills)):
+                lines.append(row(config, f"{name} | {num_bins} | {kind}", plain, adaptive, batch))
+    Console().print("\n".join(lines), highlight=False, soft_wrap=True)
+
+
+@torch.no_grad()
+def fit_norm(classifier: ClipClassifier, clips: Tensor) -> None:
+    """Give the similarity network's batch norm the statistics of these clips."""
+    sampling = classifier.network.get_submodule("sgs")
+    norm = sampling.get_submodule("embed.3")
+    norm.momentum = None  # type: ignore[assignment]  # the mean over all batches: of one, that batch's
+    sampling.train()
+    classifier(clips)
+    sampling.eval()
+
+
+@torch.inference_mode()
+def row(config: SpeedConfig, name: str, plain: ClipClassifier, adaptive: ClipClassifier, clips: Tensor) -> str:
+    """Both networks on the same clips in turn: medians."""
+    networks = {"without": plain, "with": adaptive}
+    for network in networks.values():
+        network(clips)
+    kept = adaptive(clips).num_bins
+    assert kept is not None
+    times: dict[str, list[float]] = {label: [] for label in networks}
+    for _ in tqdm(range(config.rounds), desc=name, leave=False):
+        for label, network in networks.items():
+            started_s = time.perf_counter()
+            network(clips)
+            times[label].append(time.perf_counter() - started_s)
+    frames = clips.shape[0] * clips.shape[1]
+    rates = {label: frames / statistics.median(each) for label, each in times.items()}
+    costs = {
+        "without": plain.gmacs_per_clip(),
+        "with": torch.tensor(gmacs_by_bins(adaptive))[kept - 1].mean().item(),
+    }
+    saved, faster = costs["without"] / costs["with"], rates["with"] / rates["without"]
+    return (
+        f"| {name} | {kept.float().mean():.2f} | {costs['without']:.3f} | {costs['with']:.3f} | {saved:.2f} "
+        f"| {rates['without']:.1f} | {rates['with']:.1f} | {faster:.2f} | {faster / saved:.2f} |"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,263 @@
+"""An opened bank: what a classifier said about every candidate clip of every video.
+
+Shapes: V videos, R candidates of all videos together, C classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vidselect_env.bank import format
+from vidselect_env.bank.spec import OUTPUTS, BankError, BankSpec, SignalSpec, SkimSpec
+from vidselect_env.datasets.labels import targets_of
+from vidselect_env.video.clips import ClipGrid
+
+
+class Rows:
+    """The rows of one field, from one memory-mapped tensor a shard: like one (R, ...) tensor, unjoined."""
+
+    def __init__(self, parts: Sequence[Tensor]) -> None:
+        self._parts = list(parts)
+        self._ends = torch.tensor([len(part) for part in parts]).cumsum(0)
+        self.shape = (int(self._ends[-1]), *parts[0].shape[1:])
+        self.dtype = parts[0].dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def take(self, rows: Tensor) -> Tensor:
+        """The rows at `rows` (K,) int64, in that order: (K, ...)."""
+        if len(self._parts) == 1:
+            return self._parts[0].index_select(0, rows)
+        part_of_row = torch.bucketize(rows, self._ends, right=True)
+        taken = torch.empty(len(rows), *self.shape[1:], dtype=self.dtype, device=self._parts[0].device)
+        for part in part_of_row.unique().tolist():
+            here = (part_of_row == part).nonzero().squeeze(1)
+            start = int(self._ends[part]) - len(self._parts[part])
+            taken[here] = self._parts[part].index_select(0, rows[here] - start)
+        return taken
+
+    def joined(self) -> Tensor:
+        """All rows in one tensor, (R, ...); with several shards a copy in memory."""
+        return self._parts[0] if len(self._parts) == 1 else torch.cat(self._parts)
+
+    def to(self, device: torch.device) -> Rows:
+        """The rows in the memory of `device`, joined."""
+        return Rows([self.joined().to(device)])
+
+
+@dataclass(frozen=True)
+class ClipBank:
+    """What a classifier said about every candidate of every video.
+
+    spec: what it was made of.
+    video_paths: V paths.
+    num_video_frames: (V,) int64.
+    targets: (V, C) bool, the labels, multi-hot.
+    offsets: (V + 1,) int64; the candidates of video v are the rows offsets[v] to offsets[v + 1].
+    fields: `logits` (R, C), `features` (R, D) float32; `num_bins` (R,) int64; `skim` (R, T, 3, h, w) uint8; and
+        signals, shaped as `SignalSpec.shape` says: `vectors` float16 in pixels a frame, `residual` int8, `intra`
+        uint8, `mel` float16 (nan where a video has no sound).
+    skipped: videos that could not be read, with the reason.
+
+    Raises:
+        BankError: the parts do not fit together.
+    """
+
+    spec: BankSpec
+    video_paths: tuple[str, ...]
+    num_video_frames: Tensor
+    targets: Tensor
+    offsets: Tensor
+    fields: Mapping[str, Rows]
+    skipped: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        num_videos, num_classes = self.targets.shape
+        for name, size, wanted in (
+            ("offsets", len(self.offsets), num_videos + 1),
+            ("video_paths", len(self.video_paths), num_videos),
+            ("class_names", len(self.spec.class_names), num_classes),
+            *((f"rows of {name}", len(rows), int(self.offsets[-1])) for name, rows in self.fields.items()),
+        ):
+            if size != wanted:
+                raise BankError(f"{name} ({size}) must be {wanted} in a bank of {num_videos} videos")
+
+    @classmethod
+    def from_tensors(
+        cls,
+        logits: Tensor,
+        labels: Sequence[int | tuple[int, ...]],
+        *,
+        features: Tensor | None = None,
+        skim: Tensor | None = None,
+        classifier_gmacs: float = 1.0,
+        num_bins: Tensor | None = None,
+        bins_gmacs: Sequence[float] = (),
+        signals: Mapping[str, Tensor] | None = None,
+    ) -> ClipBank:
+        """A bank in memory, from outputs that you already have.
+
+        Args:
+            logits: (V, L, C) float, of L candidates of each of V videos.
+            labels: V class indices, or tuples of them.
+            features: (V, L, D) float. skim: (V, L, T, 3, h, w) uint8.
+            classifier_gmacs: multiply-adds of one clip, in units of 1e9.
+            num_bins: (V, L) int64 maps that each clip kept. bins_gmacs: multiply-adds of one that keeps 1, 2, ...
+            signals: `vectors`, `residual`, `intra` and `mel`, each (V, L, ...).
+        """
+        num_videos, num_clips, num_classes = logits.shape
+        signals = signals or {}
+        given = {"logits": logits, "features": features, "num_bins": num_bins, "skim": skim, **signals}
+        fields = {name: Rows([value.flatten(0, 1)]) for name, value in given.items() if value is not None}
+        spec = BankSpec(
+            dataset="tensors",
+            split="all",
+            dataset_fingerprint="",
+            class_names=tuple(str(label) for label in range(num_classes)),
+            classifier="tensors",
+            weights_sha256="",
+            classifier_gmacs=classifier_gmacs,
+            clip_resize=1,
+            clip_crop=(1, 1),
+            clip_mean=(0.0, 0.0, 0.0),
+            clip_std=(1.0, 1.0, 1.0),
+            grid=ClipGrid(num_clips=num_clips, num_frames=1),
+            fields=tuple(fields),
+            skim=None if skim is None else SkimSpec(num_frames=skim.shape[2], crop=(skim.shape[-2], skim.shape[-1])),
+            signals=_signal_spec(signals) if signals else None,
+            bins_gmacs=tuple(bins_gmacs),
+        )
+        sets = [tuple(label) if isinstance(label, tuple | list) else (operator.index(label),) for label in labels]
+        return cls(
+            spec=spec,
+            video_paths=tuple(f"video {number}" for number in range(num_videos)),
+            num_video_frames=torch.full((num_videos,), num_clips),
+            targets=targets_of(sets, num_classes),
+            offsets=torch.arange(num_videos + 1) * num_clips,
+            fields=fields,
+        )
+
+    @property
+    def num_videos(self) -> int:
+        return len(self.video_paths)
+
+    @property
+    def num_classes(self) -> int:
+        return self.targets.shape[1]
+
+    @property
+    def is_multilabel(self) -> bool:
+        return bool((self.targets.sum(1) > 1).any())
+
+    def field(self, name: str) -> Rows:
+        """The rows of a field; an error that lists the fields there are, where it is not one."""
+        if name not in self.fields:
+            raise BankError(f"the bank has no field {name!r}: it has {', '.join(self.fields)}")
+        return self.fields[name]
+
+    def crop(self, number: int) -> ClipBank:
+        """The bank of one of the crops of a bank of ten: 0 to 3 the corners, 4 the centre, 5 to 9 mirrored.
+
+        Raises:
+            BankError: there is no such crop.
+        """
+        if self.spec.crops == 1 or not 0 <= number < self.spec.crops:
+            raise BankError(f"crop ({number}) is not one of this bank's, which has {self.spec.crops} a clip")
+        fields = {
+            name: Rows([rows.joined()[:, number].contiguous()]) if name in OUTPUTS else rows
+            for name, rows in self.fields.items()
+        }
+        return dataclasses.replace(self, fields=fields, spec=dataclasses.replace(self.spec, crops=1))
+
+    def with_logits(self, logits: Tensor) -> ClipBank:
+        """The same bank with other logits (R, C) for its classes, of another head on the same features."""
+        return dataclasses.replace(self, fields={**self.fields, "logits": Rows([logits])})
+
+    def summary(self) -> str:
+        """What is in it, a line each."""
+        spec, clips = self.spec, int(self.offsets[-1])
+        counts = self.offsets.diff()
+        lines = [
+            f"dataset     {spec.dataset}, split {spec.split}: {self.num_videos} videos, {self.num_classes} classes",
+            f"classifier  {spec.classifier}, weights {spec.weights_sha256[:12]}, "
+            f"{spec.classifier_gmacs:.4g} GMACs a clip",
+            f"grid        {spec.grid.num_frames} frames, stride {spec.grid.frame_stride}; "
+            f"{int(counts.min())} to {int(counts.max())} candidates a video, {clips} in all",
+        ]
+        lines += [f"{name:11} {tuple(rows.shape)} {rows.dtype}" for name, rows in self.fields.items()]
+        lines += [f"skipped     {path}: {reason}" for path, reason in self.skipped]
+        return "\n".join(lines)
+
+
+def _signal_spec(signals: Mapping[str, Tensor]) -> SignalSpec:
+    """The spec that tensors (V, L, ...) of signals follow."""
+    own: dict[str, Any] = {}
+    if "vectors" in signals:
+        own |= {"num_frames": signals["vectors"].shape[2], "cells": tuple(signals["vectors"].shape[-2:])}
+    if "residual" in signals:
+        own |= {"num_frames": signals["residual"].shape[2], "crop": tuple(signals["residual"].shape[-2:])}
+    return SignalSpec(**own)
+
+
+def open_bank(folder: str | Path, *, verify: bool = False) -> ClipBank:
+    """Open a finished bank, its fields memory-mapped.
+
+    Args:
+        folder: made by `build_bank`.
+        verify: read everything: compare every shard with its hash, and see that all numbers are finite.
+
+    Raises:
+        BankError: no or an unfinished bank there, a damaged file, or another format version.
+    """
+    folder = Path(folder)
+    manifest = format.read_manifest(folder)
+    spec = BankSpec.from_json(manifest["spec"])
+    files = [folder / entry["file"] for entry in manifest["shards"]]
+    for file, entry in zip(files, manifest["shards"], strict=True):
+        size = file.stat().st_size if file.exists() else entry["size_bytes"]
+        if size != entry["size_bytes"]:
+            raise BankError(
+                f"shard {str(file)!r} has {size} bytes but the manifest says {entry['size_bytes']}: "
+                f"it is truncated; {format.REBUILD}"
+            )
+        if verify and file.exists():
+            format.check_hash(file)
+    shards = [shard for shard in (format.read_shard(file, spec) for file in files) if shard.videos]
+    if not shards:
+        listed = "; ".join(f"{path}: {reason}" for path, reason in manifest["skipped"][:3])
+        raise BankError(f"no video of the bank {str(folder)!r} could be read: {listed or 'it is empty'}")
+    videos = [video for shard in shards for video in shard.videos]
+    counts = torch.tensor([video.num_clips for video in videos])
+    bank = ClipBank(
+        spec=spec,
+        video_paths=tuple(video.path for video in videos),
+        num_video_frames=torch.tensor([video.num_frames for video in videos]),
+        targets=targets_of([video.labels for video in videos], len(spec.class_names)),
+        offsets=torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)]),
+        fields={name: Rows([shard.fields[name] for shard in shards]) for name in spec.fields},
+        skipped=tuple((path, reason) for path, reason in manifest["skipped"]),
+    )
+    _check_whole(bank, folder, num_videos=manifest["num_videos"], names=("logits", "features") if verify else ())
+    return bank
+
+
+def _check_whole(bank: ClipBank, folder: Path, *, num_videos: int, names: Sequence[str]) -> None:
+    """All videos, each once, and finite numbers in the fields of these names."""
+    if bank.num_videos != num_videos:
+        raise BankError(f"{str(folder)!r} has {bank.num_videos} videos but its manifest says {num_videos}")
+    if len(set(bank.video_paths)) != num_videos:
+        raise BankError(
+            f"{str(folder)!r} has {num_videos} videos of {len(set(bank.video_paths))} files: some are double"
+        )
+    for name in names:
+        if name in bank.fields and not bank.field(name).joined().isfinite().all():
+            raise BankError(f"{name} of the bank {str(folder)!r} are not all finite")

@@ -1,0 +1,217 @@
+"""A bank's files: their names, a shard in and out, hashes, the manifest. What building and opening share.
+
+spec.json                     what the bank is of
+shard-00000.safetensors       the fields of up to 64 videos; its header lists them
+shard-00000.safetensors.sha256    hash of its bytes, taken when they were written
+manifest.json                 written last: the shards, what was skipped, and a hash of itself
+build.lock                    held by the process that builds
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from vidselect_env.bank.spec import OUTPUTS, BankError, BankSpec
+from vidselect_env.files import sha256_of, write_aside, write_json, write_tensors
+
+MANIFEST, SPEC, LOCK = "manifest.json", "spec.json", "build.lock"
+DTYPES = {
+    "logits": torch.float32,
+    "features": torch.float32,
+    "num_bins": torch.int64,
+    "skim": torch.uint8,
+    "vectors": torch.float16,
+    "residual": torch.int8,
+    "intra": torch.uint8,
+    "mel": torch.float16,
+}
+REBUILD = "delete it and build the bank again"
+
+
+@dataclass(frozen=True)
+class BankVideo:
+    """A video of a shard: its file, class indices, frames, and rows in the fields.
+
+    Raises:
+        ValueError: a value of another type, or out of range.
+    """
+
+    path: str
+    labels: tuple[int, ...]
+    num_frames: int
+    num_clips: int
+
+    def __post_init__(self) -> None:
+        labels = tuple(self.labels)
+        object.__setattr__(self, "labels", labels)
+        if not isinstance(self.path, str) or not labels or not all(type(label) is int for label in labels):
+            raise ValueError(f"video {self.path!r} with labels {labels!r} must have a path and integer labels")
+        for name in ("num_frames", "num_clips"):
+            if type(getattr(self, name)) is not int or getattr(self, name) < 1:
+                raise ValueError(f"{name} ({getattr(self, name)!r}) of {self.path!r} must be a positive integer")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What a shard holds: its videos, those that could not be read with the reason, and the fields, each (R, ...)."""
+
+    spec_sha256: str
+    videos: tuple[BankVideo, ...]
+    skipped: tuple[tuple[str, str], ...]
+    fields: dict[str, Tensor]
+
+
+def shard_file(folder: Path, number: int) -> Path:
+    """The file of a shard: `shard-00003.safetensors`."""
+    return folder / f"shard-{number:05d}.safetensors"
+
+
+def hash_file(shard: Path) -> Path:
+    """Where a shard's hash stands."""
+    return shard.with_name(f"{shard.name}.sha256")
+
+
+def write_shard(file: Path, shard: Shard) -> None:
+    """Write a shard and, before it has its name, its hash."""
+    header = {
+        "spec_sha256": shard.spec_sha256,
+        "videos": [vars(video) for video in shard.videos],
+        "skipped": shard.skipped,
+    }
+
+    def write(aside: Path) -> None:
+        write_tensors(aside, shard.fields, header=header)
+        digest = sha256_of(aside)
+        write_aside(hash_file(file), lambda beside: beside.write_text(digest))
+
+    write_aside(file, write)
+
+
+def read_shard(file: Path, spec: BankSpec) -> Shard:
+    """A shard, its fields memory-mapped, checked against the bank's spec.
+
+    Raises:
+        BankError: truncated, not a shard, or not one of this bank.
+    """
+    try:
+        with safe_open(file, framework="pt") as opened:
+            header = json.loads((opened.metadata() or {})["vidselect"])
+            fields = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        shard = Shard(
+            header["spec_sha256"],
+            tuple(BankVideo(**video) for video in header["videos"]),
+            tuple((str(path), str(reason)) for path, reason in header["skipped"]),
+            fields,
+        )
+        _check_shard(shard, spec)
+    except FileNotFoundError as error:
+        raise BankError(f"shard {str(file)!r} is missing: build the bank again") from error
+    except Exception as error:  # whatever a damaged file makes of its readers
+        raise BankError(f"shard {str(file)!r} is damaged ({error}): {REBUILD}") from error
+    return shard
+
+
+def check_hash(file: Path) -> None:
+    """Compare a shard's bytes with the hash that was taken when it was written.
+
+    Raises:
+        BankError: they differ, or there is no hash.
+    """
+    try:
+        wanted = hash_file(file).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BankError(f"shard {str(file)!r} has no hash beside it ({error}): {REBUILD}") from error
+    if sha256_of(file) != wanted:
+        raise BankError(f"shard {str(file)!r} does not have the hash that it was written with: {REBUILD}")
+
+
+def write_manifest(folder: Path, spec: BankSpec, shards: Sequence[Shard]) -> None:
+    """List the shards; last, so that a bank with a manifest is whole."""
+    files = [shard_file(folder, number) for number in range(len(shards))]
+    content = {
+        "spec": spec.to_json(),
+        "versions": _versions(),
+        "num_videos": sum(len(shard.videos) for shard in shards),
+        "skipped": [skipped for shard in shards for skipped in shard.skipped],
+        "shards": [{"file": file.name, "size_bytes": file.stat().st_size} for file in files],
+    }
+    write_json(folder / MANIFEST, content | {"sha256": _hash_of(content)})
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What `write_manifest` wrote.
+
+    Raises:
+        BankError: no or an unfinished bank there, a damaged manifest, or another format version.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        state = "is not finished: build it again, it resumes" if list(folder.glob("shard-*")) else "is no bank"
+        raise BankError(f"{str(folder)!r} {state}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise BankError(f"the manifest of the bank {str(folder)!r} is damaged ({error}): {REBUILD}") from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("spec"), dict):
+        raise BankError(f"the manifest of the bank {str(folder)!r} is damaged (it has no spec): {REBUILD}")
+    BankSpec.check_version(manifest["spec"])
+    if manifest.pop("sha256", None) != _hash_of(manifest):
+        raise BankError(f"the manifest of the bank {str(folder)!r} is damaged (its hash differs): {REBUILD}")
+    return manifest
+
+
+def write_spec(folder: Path, spec: BankSpec) -> None:
+    """Say what the bank in an empty folder is of."""
+    write_json(folder / SPEC, spec.to_json())
+
+
+def read_spec(folder: Path) -> BankSpec | None:
+    """What the folder's bank is of; None where nothing was begun.
+
+    Raises:
+        BankError: a damaged file, or another format version.
+    """
+    try:
+        return BankSpec.from_json(json.loads((folder / SPEC).read_text()))
+    except FileNotFoundError:
+        return None
+    except BankError:
+        raise
+    except Exception as error:  # whatever a damaged file makes of its readers
+        raise BankError(f"{str(folder / SPEC)!r} is damaged ({error}): delete the folder and build again") from error
+
+
+def _check_shard(shard: Shard, spec: BankSpec) -> None:
+    if shard.spec_sha256 != spec.sha256():
+        raise ValueError("it is of another bank")
+    num_rows = sum(video.num_clips for video in shard.videos)
+    wanted = spec.fields if shard.videos else ()
+    if set(shard.fields) != set(wanted):
+        raise ValueError(f"its fields are {sorted(shard.fields)}, not {sorted(wanted)}")
+    for name, rows in shard.fields.items():
+        if rows.dtype != DTYPES[name] or len(rows) != num_rows:
+            raise ValueError(f"{name} is {tuple(rows.shape)} {rows.dtype}, not {num_rows} rows of {DTYPES[name]}")
+        if name not in OUTPUTS and tuple(rows.shape[1:]) != spec.shape(name):
+            raise ValueError(f"{name} is of shape {tuple(rows.shape[1:])}, not {spec.shape(name)}")
+    for video in shard.videos:
+        if not all(0 <= label < len(spec.class_names) for label in video.labels):
+            raise ValueError(f"labels {video.labels} of {video.path!r} are out of range")
+
+
+def _hash_of(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    import av
+    import torchvision
+
+    return {"torch": torch.__version__, "torchvision": torchvision.__version__, "av": av.__version__}

@@ -1,0 +1,64 @@
+"""Rewards of the environments, as pure functions on tensors.
+
+Shapes: ... any leading dimensions, C classes, T frames.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def is_correct(probabilities: Tensor, targets: Tensor) -> Tensor:
+    """Whether the most probable class is a label: (..., C) and bool (..., C) -> bool (...).
+
+    With several labels any one of them counts.
+    """
+    return targets.gather(-1, probabilities.argmax(-1, keepdim=True)).squeeze(-1)
+
+
+def clip_rewards(probabilities: Tensor, targets: Tensor, *, penalty: float) -> Tensor:
+    """Reward of choosing a clip (DSN, Eq. 6).
+
+    The probability of the predicted class if that class is a label (of the true class, with one label);
+    `-penalty` otherwise.
+
+    Args:
+        probabilities: (..., C) float, the classifier's for each clip.
+        targets: (..., C) bool, the labels of its video.
+        penalty: gamma of Eq. 6, at least 0.
+
+    Returns:
+        (...) float.
+    """
+    if penalty < 0:
+        raise ValueError(f"penalty ({penalty}) must be at least 0")
+    best = probabilities.amax(-1)
+    return torch.where(is_correct(probabilities, targets), best, -penalty)
+
+
+def label_probability(probabilities: Tensor, targets: Tensor) -> Tensor:
+    """Probability of the labels together, (..., C) and bool (..., C) -> (...); of one label its own."""
+    return (probabilities * targets).sum(-1)
+
+
+def attention_rewards(before: Tensor, after: Tensor, targets: Tensor, *, omega: float) -> Tensor:
+    """Reward of keeping some frames instead of all (AS, Eqs. 2 and 4).
+
+    `omega` where keeping turns a wrong prediction right, `-omega` where it turns a right one wrong, and
+    otherwise the sign of the change of the label's probability: 1, 0 or -1. A change of less than 1e-6 is
+    rounding, and counts as none.
+
+    Args:
+        before: (..., C) float, the mean prediction over all frames (p0 of Eq. 3).
+        after: (..., C) float, over the kept ones (p1).
+        targets: (..., C) bool, the labels; several count together.
+        omega: stimulation and punishment, at least 1.
+    """
+    if omega < 1:
+        raise ValueError(f"omega ({omega}) must be at least 1, the size of the other rewards")
+    change = label_probability(after, targets) - label_probability(before, targets)
+    change = torch.where(change.abs() < 1e-6, 0.0, change.sign())
+    was_right, is_right = is_correct(before, targets), is_correct(after, targets)
+    turned = is_right.to(change.dtype) - was_right.to(change.dtype)
+    return torch.where(turned == 0, change, omega * turned)

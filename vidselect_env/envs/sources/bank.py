@@ -1,0 +1,78 @@
+"""Contexts and answers from a bank.
+
+Shapes: B videos of a batch, K candidates of each, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from vidselect_env.bank import BankError, ClipBank
+from vidselect_env.bank.spec import OUTPUTS
+
+
+class BankSource:
+    """Answers from a bank.
+
+    Args:
+        bank: with `logits`, and the field that the environment observes.
+        device: where answers are given. Off the CPU all fields are moved there; on it they stay memory-mapped, but
+            for features.
+    """
+
+    knows_all = True
+
+    def __init__(self, bank: ClipBank, *, device: str | torch.device = "cpu") -> None:
+        if bank.spec.crops > 1:
+            raise BankError(
+                f"the bank has {bank.spec.crops} crops a clip: take one of them, bank.crop(4) is the centre"
+            )
+        outputs = bank.field("logits").shape[1]
+        if outputs != bank.num_classes:
+            raise BankError(
+                f"the bank's logits are of {outputs} classes but its videos of {bank.num_classes}: fit a head"
+            )
+        self.bank = bank
+        self.spec = bank.spec
+        self.device = torch.device(device)
+        self.targets = bank.targets.to(self.device)
+        self.num_classes = bank.num_classes
+        self.num_candidates = bank.offsets.diff()
+        self.video_paths = bank.video_paths
+        self._starts = bank.offsets[:-1].to(self.device)
+        self._probabilities = bank.field("logits").joined().float().softmax(-1).to(self.device)
+        self._fields = {
+            name: rows if name not in OUTPUTS and self.device.type == "cpu" else rows.to(self.device)
+            for name, rows in bank.fields.items()
+        }
+        shapes = {name: tuple(rows.shape[1:]) for name, rows in bank.fields.items()}
+        self.shapes: Mapping[str, tuple[int, ...]] = shapes | {"predictions": (bank.num_classes,)}
+        self._bins_gmacs = torch.tensor(bank.spec.bins_gmacs, device=self.device)
+
+    def observe(self, field: str, videos: Tensor, candidates: Tensor) -> Tensor:
+        if field == "predictions":
+            return self.probabilities(videos, candidates)
+        if field not in self._fields:
+            raise BankError(f"the bank has no field {field!r}: it has {', '.join(self._fields)}")
+        rows = self._rows(videos, candidates)
+        return self._fields[field].take(rows.view(-1)).view(*rows.shape, *self._fields[field].shape[1:])
+
+    def probabilities(self, videos: Tensor, candidates: Tensor) -> Tensor:
+        rows = self._rows(videos, candidates)
+        return self._probabilities.index_select(0, rows.view(-1)).view(*rows.shape, -1)
+
+    def clip_gmacs(self, videos: Tensor, candidates: Tensor) -> Tensor:
+        if not self.spec.bins_gmacs:
+            return torch.full(candidates.shape, self.spec.classifier_gmacs, device=self.device)
+        rows = self._rows(videos, candidates)
+        kept = self._fields["num_bins"].take(rows.view(-1)).view(rows.shape)
+        return self._bins_gmacs[kept - 1]
+
+    def prefetch(self, videos: Tensor) -> None:
+        """Nothing to do: all is at hand."""
+
+    def _rows(self, videos: Tensor, candidates: Tensor) -> Tensor:
+        return self._starts[videos][:, None] + candidates

@@ -1,0 +1,47 @@
+"""What a problem asks of its videos, whoever answers: a bank, the classifier itself, or one new file.
+
+Shapes: B videos of a batch, K candidates of each, V videos in all, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from vidselect_env.bank import BankSpec
+
+
+class Source(Protocol):
+    """What a problem asks.
+
+    shapes: of one candidate, of every field that can be looked at: those of a bank, and `predictions`.
+    num_classes: C. num_candidates: (V,) int64.
+    knows_all: every candidate's probabilities are at hand, so rewards of all arms cost nothing.
+    """
+
+    spec: BankSpec
+    shapes: Mapping[str, tuple[int, ...]]
+    num_classes: int
+    num_candidates: Tensor
+    video_paths: tuple[str, ...]
+    device: torch.device
+    knows_all: bool
+
+    @property
+    def targets(self) -> Tensor:
+        """(V, C) bool labels."""
+
+    def observe(self, field: str, videos: Tensor, candidates: Tensor) -> Tensor:
+        """A field of candidates (B, K) of videos (B,): (B, K, ...); `skim` uint8, `features`, `logits` float32."""
+
+    def probabilities(self, videos: Tensor, candidates: Tensor) -> Tensor:
+        """The classifier's probabilities for candidates (B, K) of videos (B,): (B, K, C) float32."""
+
+    def clip_gmacs(self, videos: Tensor, candidates: Tensor) -> Tensor:
+        """The classifier's own multiply-adds for candidates (B, K) of videos (B,), in units of 1e9: (B, K)."""
+
+    def prefetch(self, videos: Tensor) -> None:
+        """These videos (B,) will be asked for next."""

@@ -1,0 +1,164 @@
+"""Wrappers of the batched environment: a log of what happens while an agent learns, and one of every interaction.
+
+Shapes: B sub-environments, G decisions a context, N arms a decision, R logged rounds.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from gymnasium.vector import VectorWrapper
+from torch import Tensor
+
+from vidselect_env.envs.batched import SelectVectorEnv
+
+
+class SelectVectorWrapper(VectorWrapper):
+    """A wrapper that also has what a `SelectVectorEnv` has beyond Gymnasium: `looks`, `answers`, `shapes` ..."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "env":  # not there yet: while unpickling
+            raise AttributeError(name)
+        return getattr(self.env, name)
+
+    def step(self, actions: Tensor, *, propensities: Tensor | None = None) -> tuple[Any, ...]:
+        return self.env.step(actions, propensities=propensities)  # type: ignore[call-arg]
+
+
+BatchedEnv = SelectVectorEnv | SelectVectorWrapper
+
+
+class LogWriter(Protocol):
+    """What is used of a Stable-Baselines3 logger."""
+
+    def record(self, key: str, value: object) -> None: ...
+
+    def dump(self, step: int = 0) -> None: ...
+
+
+class RecordRollouts(SelectVectorWrapper):
+    """Averages reward, accuracy and regret, and writes a line of the log every so many steps.
+
+    `rollout/regret_cumulative` is the sum of regret over all steps so far: what bandit algorithms are
+    compared by.
+
+    Args:
+        env: the batched environment.
+        logger: where lines go; what an agent recorded there in the meantime goes with them.
+        every_steps: steps of sub-environments between two lines.
+    """
+
+    def __init__(self, env: BatchedEnv, logger: LogWriter, *, every_steps: int = 2048) -> None:
+        super().__init__(env)
+        self.logger = logger
+        self.every_steps = every_steps
+        self.num_steps = 0
+        self._last_dump = 0
+        self._sums: dict[str, Tensor] = {}
+        self._updates = 0
+        self._cumulative_regret = 0.0
+        self._started_s = time.perf_counter()
+
+    def step(self, actions: Tensor, *, propensities: Tensor | None = None) -> tuple[Any, ...]:
+        taken = super().step(actions, propensities=propensities)
+        self._record(taken[1], taken[4]["final_info"])
+        return taken
+
+    def dump(self) -> None:
+        """Write the line that is due; nothing if nothing happened since the last."""
+        if not self._updates:
+            return
+        means = {name: (value / self._updates).item() for name, value in self._sums.items()}
+        for name, value in means.items():
+            self.logger.record(name, value)
+        if "rollout/regret_mean" in means:
+            self._cumulative_regret += means["rollout/regret_mean"] * (self.num_steps - self._last_dump)
+            self.logger.record("rollout/regret_cumulative", self._cumulative_regret)
+        self.logger.record("time/steps_per_second", self.num_steps / (time.perf_counter() - self._started_s))
+        self.logger.record("time/total_timesteps", self.num_steps)
+        self.logger.dump(self.num_steps)
+        self._sums, self._updates, self._last_dump = {}, 0, self.num_steps
+
+    def _record(self, rewards: Tensor, infos: dict[str, Tensor]) -> None:
+        """Take in rewards (B,) and infos of B finished episodes."""
+        values = {"rollout/ep_rew_mean": rewards, "rollout/accuracy": infos["is_correct"].float()}
+        if "regret" in infos:
+            values["rollout/regret_mean"] = infos["regret"]
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, torch.zeros((), device=value.device)) + value.mean()
+        self._updates += 1
+        self.num_steps += len(rewards)
+        if self.num_steps - self._last_dump >= self.every_steps:
+            self.dump()
+
+
+class LogInteractions(SelectVectorWrapper):
+    """Collects rounds, and writes them as an `.npz` file with the keys of the Open Bandit Pipeline.
+
+    A round is one decision: one section of a video. The file holds `n_rounds`, `n_actions`, `context_id`
+    (R,) int64, `action` (R,) int64, `pscore` (R,) float32 (the propensity; nan where the agent gave none),
+    `reward` (R,) float32, `expected_reward` (R, N, 1) float32 (every arm's reward: it is known here), and
+    `position` (R,) int64 of zeros.
+
+    Args:
+        env: the batched environment.
+        path: of the file that `write` makes.
+
+    Raises:
+        NotImplementedError: the actions are too many to list the rewards of all.
+    """
+
+    def __init__(self, env: BatchedEnv, path: str | Path) -> None:
+        super().__init__(env)
+        self.problem.full_information(torch.zeros(1, dtype=torch.int64, device=self.device))
+        self.path = Path(path)
+        self._parts: list[dict[str, Tensor]] = []
+
+    def step(self, actions: Tensor, *, propensities: Tensor | None = None) -> tuple[Any, ...]:
+        contexts, arm_rewards = self.contexts, self.full_information()
+        num_decisions = arm_rewards.shape[1]
+        taken = torch.as_tensor(actions, device=self.device).view(-1, num_decisions)
+        if propensities is None:
+            propensities = torch.full(taken.shape, float("nan"))
+        decisions = torch.arange(num_decisions, device=self.device)
+        part = {
+            "context_id": (contexts[:, None] * num_decisions + decisions).flatten(),
+            "action": taken.flatten(),
+            "pscore": propensities.float().flatten(),
+            "reward": arm_rewards.gather(-1, taken[..., None]).flatten(),
+            "expected_reward": arm_rewards.flatten(0, 1)[..., None],
+        }
+        self._parts.append({name: value.detach().cpu() for name, value in part.items()})
+        return super().step(actions, propensities=propensities)
+
+    def write(self) -> None:
+        """Write the file.
+
+        Raises:
+            ValueError: nothing was logged.
+        """
+        if not self._parts:
+            raise ValueError(f"no step was logged: there is nothing to write to {str(self.path)!r}")
+        columns: dict[str, Any] = {
+            name: torch.cat([part[name] for part in self._parts]).numpy() for name in self._parts[0]
+        }
+        num_rounds, num_actions, _ = columns["expected_reward"].shape
+        with self.path.open("wb") as file:  # given a path, NumPy would append a suffix
+            np.savez(
+                file,
+                n_rounds=num_rounds,
+                n_actions=num_actions,
+                position=np.zeros(num_rounds, dtype=np.int64),
+                **columns,
+            )
+
+
+def load_interactions(path: str | Path) -> dict[str, Any]:
+    """What `LogInteractions` wrote, as the Open Bandit Pipeline's dictionary of feedback."""
+    with np.load(path) as file:
+        feedback: dict[str, Any] = dict(file)
+    return feedback | {name: int(feedback[name]) for name in ("n_rounds", "n_actions")}

@@ -1,0 +1,156 @@
+"""One configuration of an experiment: data, grid, problem and classifier, a dataclass each.
+
+A command's options are these fields, under their own names; what is saved with a run is these dataclasses as JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from vidselect_env.fitting.options import ClassifierOptions
+
+_D = TypeVar("_D")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which videos.
+
+    Args:
+        dataset: synthetic, folder:PATH or csv:PATH.
+        train_split: the split to learn on.
+        test_split: the split to evaluate on; settings are chosen on val.
+        num_videos: synthetic training videos (half as many for testing), or at most so many of a real split.
+        data_seed: of the synthetic videos.
+    """
+
+    dataset: str = "synthetic"
+    train_split: str = "train"
+    test_split: str = "test"
+    num_videos: int | None = None
+    data_seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridConfig:
+    """Which clips are candidates, and what is kept of them.
+
+    Args:
+        candidates: clips that the grid lays on each video; None for as many as fit, end to end.
+        crops: of each clip that the classifier sees: 1, the centre, or 10. With 10 agents learn on the centre,
+            and one that scores frames is also tested on all ten.
+        skim_frames: frames of the cheap look at a candidate.
+        skim_size: its height and width, in pixels.
+        signals: of compressed video and sound, in the bank: vectors, residual, intra, mel; None for those that
+            the agents take.
+        signal_frames: frames of a candidate that vectors and residuals are kept of.
+        num_workers: decoding threads.
+        clips_per_batch: clips the classifier takes at once.
+    """
+
+    candidates: int | None = 30
+    crops: Literal[1, 10] = 1
+    skim_frames: int = 8
+    skim_size: int = 32
+    signals: tuple[str, ...] | None = None
+    signal_frames: int = 4
+    num_workers: int = 2
+    clips_per_batch: int = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProblemConfig:
+    """What is to be chosen.
+
+    Args:
+        environment: VideoClipSelect-v0, VideoFrameSelect-v0, or auto: the one that the agent is made for.
+        observation: what the agent sees of a candidate, or auto: skims to select clips, features and
+            predictions to select frames.
+        sections: M, parts of a video that one clip each is chosen from.
+        clips: N, candidates a section.
+        test_sections: M in testing, where another.
+        penalty: of a wrongly classified clip (gamma of DSN's Eq. 6).
+        frames: T, candidates that are kept or dropped; None for all of a video's.
+        kept: m, how many of them are kept in testing (K of SCSampler).
+        omega: reward of turning a wrong prediction right (AS, Eq. 4).
+        alpha: weight of a dropped candidate (AS, Eq. 10).
+    """
+
+    environment: Literal["auto", "VideoClipSelect-v0", "VideoFrameSelect-v0"] = "auto"
+    observation: Literal["auto", "skim", "features", "features+predictions", "predictions"] = "auto"
+    sections: int = 6
+    clips: int = 3
+    test_sections: int | None = None
+    penalty: float = 0.5
+    frames: int | None = 18
+    kept: int = 6
+    omega: float = 10.0
+    alpha: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """The classifier's last layer, where the dataset has other classes.
+
+    Args:
+        head: fit a linear head on the training split's features (the training videos themselves are judged
+            by heads of other folds), keep the weights' own, or auto: fit where the classes are not the same.
+        folds: of the training videos, for a head that is fitted.
+    """
+
+    head: Literal["auto", "fit", "keep"] = "auto"
+    folds: int = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentConfig:
+    """Videos, grid, problem and classifier; the defaults are the default problem."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    grid: GridConfig = field(default_factory=GridConfig)
+    problem: ProblemConfig = field(default_factory=ProblemConfig)
+    classifier: ClassifierOptions = field(default_factory=ClassifierOptions)
+    fitting: HeadConfig = field(default_factory=HeadConfig)
+
+
+def from_json(cls: type[_D], data: dict[str, Any]) -> _D:
+    """A dataclass, with dataclasses in it, from what `dataclasses.asdict` gave and JSON kept.
+
+    Raises:
+        ValueError: a field that is not there any more, or is new.
+    """
+    types = typing.get_type_hints(cls)
+    names = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    if names != set(data):
+        raise ValueError(f"{cls.__name__} has the fields {sorted(names)}, not {sorted(data)}")
+    values = {}
+    for name, value in data.items():
+        if dataclasses.is_dataclass(types[name]):
+            values[name] = from_json(types[name], value)
+        else:
+            values[name] = tuple(value) if isinstance(value, list) else value
+    return cls(**values)
+
+
+def changed(config: _D, **changes: Any) -> _D:
+    """A configuration with other values of fields, by name, wherever in it they are; None changes nothing.
+
+    Raises:
+        ValueError: there is no such field.
+    """
+    left = {name: value for name, value in changes.items() if value is not None}
+    replaced: dict[str, Any] = {}
+    for each in dataclasses.fields(config):  # type: ignore[arg-type]
+        value = getattr(config, each.name)
+        if each.name in left and not dataclasses.is_dataclass(value):
+            replaced[each.name] = left.pop(each.name)
+        elif dataclasses.is_dataclass(value):
+            own = {field.name for field in dataclasses.fields(value)}
+            mine = {name: left.pop(name) for name in list(left) if name in own}
+            replaced[each.name] = changed(value, **mine) if mine else value
+    if left:
+        raise ValueError(f"no such setting: {', '.join(left)}")
+    return dataclasses.replace(config, **replaced)  # type: ignore[type-var]

@@ -1,0 +1,63 @@
+"""From a configuration and a source to the problem that is learned or tested on."""
+
+from __future__ import annotations
+
+from vidselect_env.envs.clip_select import ClipSelectProblem
+from vidselect_env.envs.contract import Needs
+from vidselect_env.envs.frame_select import FrameSelectProblem
+from vidselect_env.envs.problem import SelectionProblem
+from vidselect_env.envs.sources.base import Source
+from vidselect_env.experiment.config import ProblemConfig
+
+USUAL = {"VideoClipSelect-v0": "skim", "VideoFrameSelect-v0": "features+predictions"}
+
+
+def make_problem(
+    config: ProblemConfig, source: Source, needs: Needs, *, num_sections: int | None = None
+) -> SelectionProblem:
+    """The problem of a configuration on a source, with what it leaves open as a selector `needs` it.
+
+    Args:
+        num_sections: M, where not the configuration's.
+    """
+    environment = environment_of(config, needs)
+    observation = observation_of(config, needs)
+    if environment == "VideoFrameSelect-v0":
+        return FrameSelectProblem(
+            source,
+            num_candidates=config.frames,
+            num_kept=config.kept,
+            observation=observation,
+            omega=config.omega,
+            alpha=config.alpha,
+        )
+    return ClipSelectProblem(
+        source,
+        num_sections=num_sections or config.sections,
+        num_clips=config.clips,
+        observation=observation,
+        penalty=config.penalty,
+        per_section=needs.per_section,
+    )
+
+
+def environment_of(config: ProblemConfig, needs: Needs) -> str:
+    """The environment that a configuration names, or that a selector is made for."""
+    if config.environment != "auto":
+        return config.environment
+    return needs.environment or "VideoClipSelect-v0"
+
+
+def observation_of(config: ProblemConfig, needs: Needs) -> str:
+    """What is shown: as the configuration says, as a selector needs it in its own environment, or as usual."""
+    environment = environment_of(config, needs)
+    if config.observation != "auto":
+        return config.observation
+    if needs.observation is not None and needs.environment in (None, environment):
+        return needs.observation
+    return USUAL[environment]
+
+
+def steps_of(problem: SelectionProblem, num_videos: int) -> int:
+    """Steps of sub-environments in which so many videos are seen."""
+    return num_videos * problem.num_contexts // len(problem.source.video_paths)

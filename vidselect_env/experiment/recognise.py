@@ -1,0 +1,108 @@
+"""Recognising one video: look at it cheaply, choose, and decode and classify only what was chosen.
+
+Shapes: L candidates of the grid, B contexts of the video with K candidates each, M classified clips, C classes.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from vidselect_classifiers import ClipClassifier
+from vidselect_env.bank import BankSpec
+from vidselect_env.envs.contract import MissingLook, Selector
+from vidselect_env.envs.sources.look import LookSource
+from vidselect_env.experiment.config import ProblemConfig
+from vidselect_env.experiment.problems import make_problem
+from vidselect_env.video.decode import FrameSize, read_clips
+from vidselect_env.video.errors import VideoError
+from vidselect_env.video.index import index_video
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """What was found in a video, and what that took.
+
+    probabilities: (C,) the mean over the chosen clips (DSN, Eq. 4), weighted as in training and evaluation.
+    classified: (M,) positions on the grid; start_s: (M,) seconds into the video.
+    num_candidates: clips of the grid that were looked at.
+    milliseconds: of `index`, `look`, `score`, `decode` and `classify`.
+    """
+
+    probabilities: Tensor
+    classified: Tensor
+    start_s: Tensor
+    num_candidates: int
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+
+def recognise(
+    path: str,
+    selector: Selector,
+    *,
+    classifier: ClipClassifier,
+    spec: BankSpec,
+    problem: ProblemConfig,
+) -> Recognition:
+    """Recognise the action of a video file: index it, lay the grid, look, select, decode and classify, fuse.
+
+    Args:
+        path: of the file.
+        selector: chooses.
+        classifier: names the action; where its parameters are, it runs.
+        spec: the grid, and the fields that the selector looks at (`looks_spec`).
+        problem: what may be chosen, as in training.
+
+    Raises:
+        VideoError: the file cannot be read, is too short for the problem, has not the signals that the selector
+            looks at, or the selector chooses nothing in it.
+    """
+    clock = _Clock()
+    index = index_video(path)
+    clock.lap("index")
+    source = LookSource(index, spec=spec)
+    try:
+        choosing = make_problem(problem, source, selector.needs)
+    except ValueError as error:
+        raise VideoError(path, f"the problem does not fit it: {error}") from error
+    contexts = torch.arange(choosing.num_contexts)
+    candidates = choosing.candidates(contexts)
+    looks = choosing.looks(contexts, selector.needs.fields)
+    clock.lap("look")
+    try:
+        weights = choosing.fusion_weights(selector.select(looks).cpu())
+    except MissingLook as error:
+        raise VideoError(path, error.reason) from error
+    classified, which = candidates[weights > 0].unique(return_inverse=True)
+    if not len(classified):
+        raise VideoError(path, "the selector chooses no clip of it")
+    clock.lap("score")
+    geometry = classifier.geometry
+    size = FrameSize(geometry.resize, geometry.crop)
+    [clips] = read_clips(path, source.frames[classified], sizes=[size], index=index)
+    clock.lap("decode")
+    device = next(classifier.parameters()).device
+    with torch.inference_mode():
+        each = classifier(clips.to(device)).logits.float().softmax(-1).cpu()
+    shares = weights[weights > 0]
+    probabilities = (shares[:, None] * each[which]).sum(0) / shares.sum()
+    clock.lap("classify")
+    shown_s = torch.from_numpy(index.pts - index.pts[0]) * float(index.time_base)
+    num_offered = len(candidates.unique())
+    return Recognition(probabilities, classified, shown_s[source.frames[classified, 0]], num_offered, clock.laps)
+
+
+class _Clock:
+    """Milliseconds between laps."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last_s = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now_s = time.perf_counter()
+        self.laps[name] = 1000 * (now_s - self._last_s)
+        self._last_s = now_s

@@ -1,0 +1,98 @@
+"""Files and folders: where made data is kept, and writing that a kill cannot leave half done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from safetensors.torch import save_file
+from torch import Tensor
+
+
+def cache_dir() -> Path:
+    """The folder for synthetic videos and banks, `$VIDSELECT_CACHE` or the user's cache; it need not exist yet."""
+    chosen = os.environ.get("VIDSELECT_CACHE")
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("vidselect")
+
+
+def writable_folder(path: Path) -> Path:
+    """`path`, made if it is not there.
+
+    Raises:
+        PermissionError: it cannot be made or written to; the message names it and `VIDSELECT_CACHE`.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        writable = os.access(path, os.W_OK)
+    except OSError as error:
+        raise PermissionError(_refusal(path, error)) from error
+    if not writable:
+        raise PermissionError(_refusal(path, "no permission to write"))
+    return path
+
+
+def write_aside(path: str | Path, write: Callable[[Path], object]) -> None:
+    """Have `write` make a file beside `path`, and rename it to `path` once it is whole and on the disk.
+
+    The file is as readable for others as the user's umask says, and the rename is synced with its folder, so that
+    neither a kill nor a loss of power leaves a part of it under its name. What `write` left is removed if it fails.
+    """
+    path = Path(path)
+    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        aside.touch()  # with the umask's permissions: safetensors would give 0600 to a file that it makes
+        write(aside)
+        _sync(aside)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def write_json(path: str | Path, data: Any, *, indent: int = 1) -> None:
+    """JSON, whole or not at all; what JSON does not know is written as its text."""
+    text = json.dumps(data, indent=indent, default=str) + "\n"
+    write_aside(path, lambda aside: aside.write_text(text))
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], *, header: Mapping[str, Any] | None = None) -> None:
+    """A safetensors file, whole or not at all; `header` is kept in it as JSON under `vidselect`."""
+    metadata = None if header is None else {"vidselect": json.dumps(header)}
+    whole: dict[str, Tensor] = {}
+    for name, value in tensors.items():
+        own = value.detach().contiguous().cpu()
+        shares = any(own.data_ptr() == other.data_ptr() for other in whole.values())  # safetensors refuses that
+        whole[name] = own.clone() if shares else own
+    write_aside(path, lambda aside: _save(whole, aside, metadata))
+
+
+def sha256_of(file: Path) -> str:
+    """Hash of a file's bytes."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _save(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None) -> None:
+    mode = path.stat().st_mode
+    save_file(tensors, path, metadata=metadata)
+    path.chmod(mode)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _refusal(path: Path, reason: object) -> str:
+    return f"cannot write to {str(path)!r} ({reason}): make it writable, or set VIDSELECT_CACHE to another folder"
