@@ -68,7 +68,9 @@ def main() -> None:
     signals = signals_of(experiment_config, signals_wanted(saved["agent"], settings))
     spec = looks_spec(experiment_config, classifier, ("skim", *signals), class_names)
     # The agent asks its environment for shapes alone: one video of nothing has them.
-    nothing = one_video_bank(spec, experiment_config.candidates or 30, feature_dim=classifier.feature_dim)
+    nothing = one_video_bank(
+        spec, experiment_config.candidates or 30, feature_dim=classifier.feature_dim if classifier.has_features else 0
+    )
     env = SelectVectorEnv(problem_on(BankSource(nothing)), num_envs=1)
     agent = load_agent(cls, config.run, env, device=experiment_config.torch_device)
     looked_at = looks_at(agent, env.problem)
