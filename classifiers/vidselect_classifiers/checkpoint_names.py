@@ -216,12 +216,16 @@ def _fold_shortcut_norms(state: dict[str, Tensor], own: Mapping[str, Tensor]) ->
     folded = dict(state)
     for key in state:
         norm = key.removesuffix(".running_var")
-        if not key.endswith("branch1_norm.running_var") or key in own:
+        conv, beside = (
+            f"{norm.removesuffix('norm')}conv.weight",
+            norm.replace("branch1_norm", "branch2.norm_c") + ".bias",
+        )
+        parts = [f"{norm}.{leaf}" for leaf in ("weight", "bias", "running_mean", "running_var")]
+        if not norm.endswith("branch1_norm") or key in own or not {conv, beside, *parts} <= set(state):
             continue
-        block = norm.removesuffix("branch1_norm")
-        weight, bias, mean = (folded.pop(f"{norm}.{leaf}") for leaf in ("weight", "bias", "running_mean"))
-        factor = weight / torch.sqrt(folded.pop(key) + BATCH_NORM_EPS)
+        weight, bias, mean, var = (folded.pop(part) for part in parts)
         folded.pop(f"{norm}.num_batches_tracked", None)
-        folded[f"{block}branch1_conv.weight"] = state[f"{block}branch1_conv.weight"] * factor.view(-1, 1, 1, 1, 1)
-        folded[f"{block}branch2.norm_c.bias"] = state[f"{block}branch2.norm_c.bias"] + bias - factor * mean
+        factor = weight / torch.sqrt(var + BATCH_NORM_EPS)
+        folded[conv] = state[conv] * factor.view(-1, 1, 1, 1, 1)
+        folded[beside] = state[beside] + bias - factor * mean
     return folded

@@ -297,6 +297,14 @@ def test_a_shortcuts_batch_norm_moves_into_its_neighbours() -> None:
     assert folded[f"{block}branch2.norm_c.bias"].item() == pytest.approx(11)
 
 
+def test_a_shortcut_that_lacks_a_part_is_left_and_listed(tmp_path: Path) -> None:
+    state = made_x3d("mmaction2")
+    del state["backbone.layer1.0.downsample.bn.bias"]
+    torch.save({"state_dict": state}, tmp_path / "part.pth")
+    with pytest.raises(WeightsError, match=r"unexpected \(4\): blocks.1.res_blocks.0.branch1_norm.weight"):
+        make_classifier("x3d_s", weights=tmp_path / "part.pth")
+
+
 def test_pyslowfasts_caffe2_files_get_a_hint(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"\.pkl are Caffe2's: PySlowFast reads them and saves \.pyth"):
         make_classifier("i3d_r50", weights=tmp_path / "I3D_8x8_R50.pkl")

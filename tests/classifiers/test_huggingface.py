@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -137,6 +139,29 @@ def test_a_random_videomae_goes_through_a_bank(transformers: Any, saved: Any, tm
     torch.testing.assert_close(bank.field("features").take(rows), features, atol=2e-5, rtol=1e-4)
     assert bank.spec.classifier == "hf:videomae"
     assert bank.spec.classifier_gmacs > 0
+
+
+@pytest.mark.slow
+def test_a_selector_is_trained_for_a_videomae_and_recognises_a_video(
+    saved: Any, tmp_path: Path, video_folder: Path
+) -> None:
+    scripts = Path(__file__).resolve().parents[2] / "scripts"
+    environment = os.environ | {"VIDSELECT_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+
+    def run(script: str, *options: str) -> str:
+        command = [sys.executable, str(scripts / script), *options]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    options = ["--classifier", f"hf:{saved('videomae')}", "--dataset", f"folder:{video_folder}", "--folds", "2"]
+    options += ["--candidates", "6", "--sections", "2", "--total-timesteps", "16", "--num-envs", "4"]
+    said = run("train_agent.py", "--agent", "dsn", *options)
+    assert "fitting a linear head" in said  # it knows left, right and up
+    [folder] = (tmp_path / "runs").iterdir()
+    assert "| dsn |" in (folder / "report.md").read_text()
+    said = run("recognise.py", "--run", str(folder), str(video_folder / "test" / "left" / "3.mp4"))
+    assert "2 of 6 clips classified" in said
 
 
 def test_a_head_is_replaced_and_saved_weights_load_again(saved: Any, tmp_path: Path) -> None:

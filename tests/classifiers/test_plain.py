@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
-from importlib.metadata import EntryPoint
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,16 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vidselect_classifiers import (
-    CLASSIFIERS,
     ClipClassifier,
     ClipGeometry,
     PlainClassifier,
-    WeightsError,
-    make_classifier,
-    register_classifier,
-    registry,
-    save_weights,
-    weights_sha256,
 )
 
 GEOMETRY = ClipGeometry(num_frames=4, frame_stride=2, resize=12, crop=(8, 8), mean=(0.5,) * 3, std=(0.25,) * 3)
@@ -50,7 +40,6 @@ class Means(nn.Module):
 
 class Headless(Means):
     head_name = None
-    class_names = ("a", "b", "c", "d", "e")
 
 
 def clips(*, num_clips: int = 2, seed: int = 0) -> Tensor:
@@ -61,11 +50,6 @@ def clips(*, num_clips: int = 2, seed: int = 0) -> Tensor:
 def normalised(pixels: Tensor) -> Tensor:
     """(B, T, 3, H, W), as `GEOMETRY` says."""
     return (pixels.float() / 255 - 0.5) / 0.25
-
-
-@pytest.fixture(autouse=True)
-def no_new_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidselect_classifiers.CLASSIFIERS", dict(CLASSIFIERS))
 
 
 def test_logits_are_the_modules_own_and_features_what_its_head_is_given() -> None:
@@ -122,7 +106,7 @@ def test_a_head_may_be_a_convolution_of_kernel_1() -> None:
 
 def test_without_a_head_there_are_logits_alone_and_the_rest_says_so() -> None:
     network = Headless()
-    classifier = PlainClassifier(network, geometry=GEOMETRY, class_names=network.class_names)
+    classifier = PlainClassifier(network, geometry=GEOMETRY, class_names=["a", "b", "c", "d", "e"])
     output = classifier(clips())
     assert torch.equal(output.logits, network(normalised(clips()).transpose(1, 2)))
     assert output.features.shape == (2, 0)
@@ -135,96 +119,6 @@ def test_without_a_head_there_are_logits_alone_and_the_rest_says_so() -> None:
     ):
         with pytest.raises(ValueError, match="'Headless' gives logits alone, no features: name its last layer as head"):
             asked()
-
-
-def test_an_attribute_says_what_a_plain_module_needs_and_options_change_its_geometry() -> None:
-    register_classifier("means", Means)
-    classifier = make_classifier("means", num_classes=3, num_frames=2)
-    assert isinstance(classifier, PlainClassifier)
-    assert (classifier.name, classifier.num_classes, classifier.head_name) == ("means", 3, "top.fc")
-    assert classifier.input_shape == (2, 3, 8, 8)
-    assert classifier.geometry.frame_stride == 2
-    assert not classifier.training
-
-
-def test_a_builder_may_wrap_its_module_itself() -> None:
-    register_classifier("wrapped", lambda: PlainClassifier(Means(), geometry=GEOMETRY, head="top.fc", name="mine"))
-    assert make_classifier("wrapped").name == "mine"
-    with pytest.raises(ValueError, match="the builder of classifier 'wrapped' takes no num_frames"):
-        make_classifier("wrapped", num_frames=2)
-
-
-def test_a_name_is_registered_once() -> None:
-    register_classifier("means", Means)
-    with pytest.raises(ValueError, match="classifier 'means' is already registered"):
-        register_classifier("means", Means)
-    with pytest.raises(ValueError, match="did you mean 'means'"):
-        make_classifier("maens")
-
-
-def test_a_plain_module_comes_by_module_and_attribute_or_as_an_entry_point(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "their_means.py").write_text(
-        "from torch import nn\n"
-        "from vidselect_classifiers import ClipGeometry\n"
-        "class Net(nn.Sequential):\n"
-        "    geometry = ClipGeometry(num_frames=1, resize=2, crop=(2, 2))\n"
-        "    head_name = '1'\n"
-        "    def __init__(self):\n"
-        "        super().__init__(nn.Flatten(), nn.Linear(12, 2))\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    assert make_classifier("their_means:Net").feature_dim == 12
-    entry = EntryPoint(name="theirs", value="their_means:Net", group="vidselect.classifiers")
-    monkeypatch.setattr(registry, "entry_points", lambda *, group: [entry] if group == entry.group else [])
-    assert make_classifier("theirs").name == "theirs"
-    sys.modules.pop("their_means")
-
-
-def test_a_builder_that_takes_no_number_of_classes_gets_a_new_head_where_that_is_asked_for() -> None:
-    register_classifier("fixed", lambda: Means(5))
-    assert make_classifier("fixed", num_classes=5).num_classes == 5
-    with pytest.raises(ValueError, match="'fixed' has 5 classes, and num_classes is 2: pass replace_head=True"):
-        make_classifier("fixed", num_classes=2)
-    classifier = make_classifier("fixed", num_classes=2, replace_head=True)
-    output = classifier(clips())
-    assert output.logits.shape == (2, 2)
-    assert torch.equal(classifier.classify_features(output.features), output.logits)
-
-
-def test_weights_are_a_file_of_the_modules_own_names(tmp_path: Path) -> None:
-    register_classifier("means", Means)
-    trained = make_classifier("means", num_classes=3)
-    trained.set_class_names(["left", "right", "up"])
-    save_weights(trained, tmp_path / "means.safetensors")
-    loaded = make_classifier("means", weights=tmp_path / "means.safetensors")
-    assert weights_sha256(loaded) == weights_sha256(trained)
-    assert loaded.class_names == ("left", "right", "up")
-    assert set(trained.network.state_dict()) == {"hidden.weight", "hidden.bias", "top.fc.weight", "top.fc.bias"}
-
-
-def test_weights_of_a_module_without_a_head_must_have_its_classes(tmp_path: Path) -> None:
-    register_classifier("headless", lambda: Headless())
-    save_weights(make_classifier("headless"), tmp_path / "five.safetensors")
-    assert make_classifier("headless", weights=tmp_path / "five.safetensors").num_classes == 5
-    with pytest.raises(ValueError, match="gives logits alone"):
-        make_classifier("headless", weights=tmp_path / "five.safetensors", num_classes=2)
-
-
-def test_default_weights_are_those_that_the_builder_gives() -> None:
-    def constant() -> nn.Module:
-        network = Means()
-        for parameter in network.parameters():
-            nn.init.constant_(parameter, 0.5)
-        return network
-
-    register_classifier("constant", constant)
-    assert set(make_classifier("constant", weights="default").network.state_dict()["hidden.bias"].tolist()) == {0.5}
-    with pytest.raises(WeightsError, match="unknown weights 'imagenet' of constant"):
-        make_classifier("constant", weights="imagenet")
-    with pytest.raises(WeightsError, match="unknown weights 'default' of mc3_18"):  # built in: it has another name
-        make_classifier("mc3_18", weights="default")
 
 
 class Attending(nn.Module):
@@ -265,20 +159,6 @@ def test_copies_work_alone() -> None:
     twin = copy.deepcopy(classifier)
     twin.replace_head(2)
     assert (twin(clips()).logits.shape[1], classifier(clips()).logits.shape[1]) == (2, 5)
-
-
-@pytest.mark.parametrize(
-    ("made", "message"),
-    [
-        (lambda: nn.Linear(2, 2), r"is a plain Linear, and its attribute geometry \(None\) is no ClipGeometry"),
-        (lambda: "net", "made str: it must make a ClipClassifier, or an nn.Module with a geometry"),
-        (Means(), "is a module already: name the function or class that makes it"),
-    ],
-)
-def test_what_is_no_classifier_is_refused(made: Any, message: str) -> None:
-    register_classifier("odd", made)
-    with pytest.raises((TypeError, ValueError), match=f"classifier 'odd' .*{message}|classifier 'odd' {message}"):
-        make_classifier("odd")
 
 
 def network_of(forward: Any, **attributes: Any) -> nn.Module:
