@@ -118,6 +118,11 @@ class ClipClassifier(nn.Module):
         self.register_buffer("std", torch.tensor(geometry.std).view(1, 1, 3, 1, 1), persistent=False)
 
     @property
+    def label(self) -> str:
+        """What messages call it: its name, or its network's kind."""
+        return self.name or type(self.network).__name__
+
+    @property
     def head(self) -> nn.Linear | nn.Conv3d:
         """The last layer; `classify_features` applies it.
 
@@ -126,7 +131,7 @@ class ClipClassifier(nn.Module):
         """
         if self.head_name is None:
             raise ValueError(
-                f"classifier {self.name!r} gives logits alone, no features: name its last layer as head "
+                f"classifier {self.label!r} gives logits alone, no features: name its last layer as head "
                 "(docs/classifiers.md), or take an agent that needs none"
             )
         return cast("nn.Linear | nn.Conv3d", self.network.get_submodule(self.head_name))

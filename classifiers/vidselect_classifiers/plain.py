@@ -58,7 +58,7 @@ class PlainClassifier(ClipClassifier):
         if layout not in get_args(Layout):
             raise ValueError(f"layout {layout!r} must be one of {', '.join(get_args(Layout))}")
         pool = partial(_features, head=head)
-        super().__init__(network, head=head, pool=pool, geometry=geometry, name=name or type(network).__name__)
+        super().__init__(network, head=head, pool=pool, geometry=geometry, name=name)
         self.layout = layout
         self._head_is_last = head is None  # nothing to check then
         self._num_outputs = self._try_one()[0].shape[1]
@@ -91,7 +91,7 @@ class PlainClassifier(ClipClassifier):
         tolerance = 0.02 * float(logits.detach().abs().max()) + 1e-5
         if not torch.allclose(again.float(), logits.float(), rtol=0, atol=tolerance, equal_nan=True):
             raise ValueError(
-                f"the output of {self.name!r} is not what its head {self.head_name!r} makes of its input (a softmax "
+                f"the output of {self.label!r} is not what its head {self.head_name!r} makes of its input (a softmax "
                 "after it?): the network must end with its head and give logits"
             )
         self._head_is_last = True
@@ -111,7 +111,7 @@ class PlainClassifier(ClipClassifier):
                     logits, gmacs = _run_counted(self.eval())
             except (RuntimeError, ValueError, AssertionError) as error:
                 raise ValueError(
-                    f"network {self.name!r} does not take clips of its geometry, {self.input_shape} as "
+                    f"network {self.label!r} does not take clips of its geometry, {self.input_shape} as "
                     f"{self.layout!r}: {error}"
                 ) from error
             finally:
@@ -119,7 +119,9 @@ class PlainClassifier(ClipClassifier):
                     module.training = training
         if logits.ndim != 2 or logits.shape[0] != 1 or (self.has_features and logits.shape[1] != self.num_classes):
             wanted = f"(1, {self.num_classes})" if self.has_features else "(1, classes)"
-            raise ValueError(f"network {self.name!r} gives {tuple(logits.shape)} for one clip: logits must be {wanted}")
+            raise ValueError(
+                f"network {self.label!r} gives {tuple(logits.shape)} for one clip: logits must be {wanted}"
+            )
         return logits, gmacs
 
 

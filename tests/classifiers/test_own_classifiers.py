@@ -235,7 +235,7 @@ def test_the_file_on_the_page_is_a_classifier_that_an_agent_trains_with(
 def test_the_other_block_on_the_page_makes_a_classifier_of_torchvisions() -> None:
     exec(block("from torchvision.models.video import mvit_v1_b"), {})
     classifier = make_classifier("mvit_v1_b", num_classes=3)
-    assert (classifier.num_classes, classifier.feature_dim) == (3, 768)
+    assert (classifier.name, classifier.num_classes, classifier.feature_dim) == ("mvit_v1_b", 3, 768)
     # torchvision gives 70.6.
     assert classifier.gmacs_per_clip() == pytest.approx(70.6, abs=0.1)
 
