@@ -1,16 +1,20 @@
 """Clip classifiers: uint8 clips in, logits and features out.
 
-`make_classifier("r3d_18", weights="kinetics400")` makes one by name; `CLASSIFIERS` lists the names.
+`make_classifier("r3d_18", weights="kinetics400")` makes one by name; `CLASSIFIERS` lists the names, and
+`register_classifier` adds one. A plain `nn.Module` with a `ClipGeometry` is enough (`plain`).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from vidselect_classifiers.base import ClipClassifier, ClipGeometry, ClipOutput
 from vidselect_classifiers.cost import gmacs
+from vidselect_classifiers.plain import PlainClassifier, build
 from vidselect_classifiers.registry import lookup
 from vidselect_classifiers.weights import WeightsError, holds_sgs, load_weights, save_weights, weights_sha256
 
@@ -19,10 +23,12 @@ __all__ = [
     "ClipClassifier",
     "ClipGeometry",
     "ClipOutput",
+    "PlainClassifier",
     "WeightsError",
     "gmacs",
     "load_weights",
     "make_classifier",
+    "register_classifier",
     "save_weights",
     "weights_sha256",
 ]
@@ -54,6 +60,24 @@ CLASSIFIERS: dict[str, Any] = {
 }
 
 
+_BUILT_IN = frozenset(CLASSIFIERS)
+HUGGING_FACE = "hf:"
+
+
+def register_classifier(name: str, builder: Callable[..., Any] | str) -> None:
+    """Make a classifier known under a name.
+
+    Args:
+        builder: of `make_classifier`, or `package.module:builder` to import when it is asked for.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    if name in CLASSIFIERS:
+        raise ValueError(f"classifier {name!r} is already registered")
+    CLASSIFIERS[name] = builder
+
+
 def make_classifier(
     name: str,
     *,
@@ -66,13 +90,15 @@ def make_classifier(
     """A classifier by name, in evaluation mode.
 
     Args:
-        name: a key of `CLASSIFIERS`, an entry point in the group `vidselect.classifiers`, or
-            `package.module:builder`. A builder takes `num_classes` and `options` as keywords.
+        name: a key of `CLASSIFIERS`, an entry point in the group `vidselect.classifiers`, `package.module:builder`,
+            or `hf:` and a folder or name of Hugging Face's. A builder takes `num_classes` and `options` as keywords,
+            as far as it wants them, and makes a `ClipClassifier` or a plain `nn.Module` with a geometry (`plain`).
         num_classes: outputs of its head; None for those of the weights, and without weights those of the
             network's usual data set (400 Kinetics, 1000 ImageNet, 8 for tiny_r3d).
-        weights: path to a `.safetensors`, `.pt` or `.pth` file, or a published name (`kinetics400`,
-            `imagenet`, `default`); None for a fresh, untrained network.
-        replace_head: take a new, untrained head of `num_classes` where the weights' head has another size.
+        weights: path to a `.safetensors`, `.pt`, `.pth` or `.pyth` file, or a published name (`kinetics400`,
+            `imagenet`, `default`); None for a fresh, untrained network. A classifier that is not of this package is
+            left as its builder made it by None and by `default`.
+        replace_head: take a new, untrained head of `num_classes` where the present one has another size.
         sgs: arguments of `with_sgs`, such as `{"after": "layer1"}`: similarity guided sampling inside it. The
             weights may be of such a classifier, or of one without, whose similarity network is then new.
         options: fields of `ClipGeometry` to change (`num_frames=8`, `crop=(112, 112)`), and what else the
@@ -82,17 +108,45 @@ def make_classifier(
         ValueError: unknown name, or a geometry that the network cannot take.
         WeightsError: weights that are not there or do not fit; a ValueError too.
     """
-    builder = lookup(CLASSIFIERS, name, kind="classifier", group="vidselect.classifiers")
+    builder, label = _builder(name)
     given = {name: value for name, value in (options | {"num_classes": num_classes}).items() if value is not None}
-    classifier: ClipClassifier = builder(**given)
-    classifier.name = classifier.name or name
+    classifier = build(builder, given, name=label)
+    classifier.name = classifier.name or label
+    if weights == "default" and name not in _BUILT_IN:
+        weights = None
     if sgs is not None and (weights is None or holds_sgs(classifier, weights)):
         classifier, sgs = _with_sgs(classifier, sgs), None
     if weights is not None:
         load_weights(classifier, weights, num_classes=num_classes, replace_head=replace_head)
+    elif num_classes is not None:
+        _match_head(classifier, num_classes, replace=replace_head)
     if sgs is not None:
         classifier = _with_sgs(classifier, sgs)
     return classifier.eval()
+
+
+def _builder(name: str) -> tuple[Callable[..., Any], str]:
+    """What makes the classifier, and what it is called."""
+    if not name.startswith(HUGGING_FACE):
+        return lookup(CLASSIFIERS, name, kind="classifier", group="vidselect.classifiers"), name
+    from vidselect_classifiers.huggingface import video_classifier
+
+    place = name.removeprefix(HUGGING_FACE)
+    # Of a folder its own name alone: stored outputs stay those of the classifier when it moves.
+    label = Path(place).resolve().name if Path(place).is_dir() else place
+    return partial(video_classifier, place), HUGGING_FACE + label
+
+
+def _match_head(classifier: ClipClassifier, num_classes: int, *, replace: bool) -> None:
+    """Give a classifier whose builder left `num_classes` alone a new head of as many, where that is asked for."""
+    if classifier.num_classes == num_classes:
+        return
+    if not replace:
+        raise ValueError(
+            f"classifier {classifier.name!r} has {classifier.num_classes} classes, and num_classes is {num_classes}: "
+            "pass replace_head=True for a new, untrained head"
+        )
+    classifier.replace_head(num_classes)
 
 
 def _with_sgs(classifier: ClipClassifier, options: Mapping[str, Any]) -> ClipClassifier:

@@ -26,7 +26,7 @@ class ClipOutput(NamedTuple):
     """What a classifier says about B clips.
 
     logits: (B, C) float, unnormalised.
-    features: (B, D) float, what the last layer takes.
+    features: (B, D) float, what the last layer takes; (B, 0) of a classifier that gives none.
     num_bins: (B,) int64, maps that each clip kept, of a classifier with similarity guided sampling.
     """
 
@@ -77,7 +77,8 @@ class ClipClassifier(nn.Module):
     Args:
         network: the module whose parameters these are.
         head: name of the network's last layer (`fc`, `head.1`), from D features to C logits: an `nn.Linear`,
-            or an `nn.Conv3d` of kernel 1, which is the same matrix under another shape (S3D, I3D).
+            or an `nn.Conv3d` of kernel 1, which is the same matrix under another shape (S3D, I3D). None of a
+            network without one: it gives logits alone (`PlainClassifier`).
         stages: names of the submodules that clips (B, 3, T, H, W) float pass one after another; none where a
             network is not such a chain.
         pool: `(network, what the last stage gives) -> (B, D)`, all that is left before the head.
@@ -95,7 +96,7 @@ class ClipClassifier(nn.Module):
         self,
         network: nn.Module,
         *,
-        head: str,
+        head: str | None,
         stages: Sequence[str] = (),
         pool: Callable[[Any, Tensor], Tensor],
         geometry: ClipGeometry,
@@ -103,8 +104,8 @@ class ClipClassifier(nn.Module):
         name: str = "",
     ) -> None:
         super().__init__()
-        last = network.get_submodule(head)
-        if not (isinstance(last, nn.Linear) or (isinstance(last, nn.Conv3d) and last.kernel_size == (1, 1, 1))):
+        last = None if head is None else network.get_submodule(head)
+        if not (isinstance(last, nn.Linear | None) or (isinstance(last, nn.Conv3d) and last.kernel_size == (1, 1, 1))):
             raise TypeError(f"head {head!r} ({last}) must be an nn.Linear or an nn.Conv3d of kernel 1")
         self.network = network
         self.head_name = head
@@ -117,8 +118,22 @@ class ClipClassifier(nn.Module):
         self.register_buffer("std", torch.tensor(geometry.std).view(1, 1, 3, 1, 1), persistent=False)
 
     @property
+    def label(self) -> str:
+        """What messages call it: its name, or its network's kind."""
+        return self.name or type(self.network).__name__
+
+    @property
     def head(self) -> nn.Linear | nn.Conv3d:
-        """The last layer; `classify_features` applies it."""
+        """The last layer; `classify_features` applies it.
+
+        Raises:
+            ValueError: no layer was named as head: there are logits alone.
+        """
+        if self.head_name is None:
+            raise ValueError(
+                f"classifier {self.label!r} gives logits alone, no features: name its last layer as head "
+                "(docs/classifiers.md), or take an agent that needs none"
+            )
         return cast("nn.Linear | nn.Conv3d", self.network.get_submodule(self.head_name))
 
     @property
@@ -126,7 +141,13 @@ class ClipClassifier(nn.Module):
         return self.head.weight.shape[0]
 
     @property
+    def has_features(self) -> bool:
+        """Whether it has a named head, whose input is the features."""
+        return self.head_name is not None
+
+    @property
     def feature_dim(self) -> int:
+        """D; an error as of `head` where there are no features."""
         return self.head.weight.shape[1]
 
     @property
@@ -175,6 +196,7 @@ class ClipClassifier(nn.Module):
             new = nn.Conv3d(self.feature_dim, num_classes, kernel_size=1)
         else:
             new = nn.Linear(self.feature_dim, num_classes)
+        assert self.head_name is not None
         self.network.set_submodule(self.head_name, new.to(old.weight))
         self.set_class_names(class_names)
 

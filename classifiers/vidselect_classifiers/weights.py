@@ -19,6 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from vidselect_classifiers.base import ClipClassifier
+from vidselect_classifiers.checkpoint_names import own_names
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 NUM_LISTED_KEYS = 8
@@ -50,7 +51,8 @@ def load_weights(
 ) -> None:
     """Put weights into a classifier, in place.
 
-    The classifier takes the weights' class names where these have any, and else keeps its own.
+    The classifier takes the weights' class names where these have any, and else keeps its own. Parameter names of
+    other libraries are translated (`checkpoint_names`).
 
     Args:
         classifier: made by a builder; its `name` says which published names there are.
@@ -62,11 +64,15 @@ def load_weights(
 
     Raises:
         WeightsError: no such weights, or keys are missing, unexpected or mis-shaped (the message lists them).
-        ValueError: `replace_head` without `num_classes`.
+        ValueError: `replace_head` without `num_classes`, or another head for a classifier that has none.
     """
     if replace_head and num_classes is None:
         raise ValueError("replace_head=True needs num_classes: how many outputs the new head has")
     state, class_names = _read(classifier.name, weights)
+    try:
+        state = own_names(state, classifier.network.state_dict(), name=classifier.name)
+    except ValueError as error:
+        raise WeightsError(f"{weights} does not fit {classifier.name}: {error}") from error
     head_weight = state.get(f"{classifier.head_name}.weight")
     num_given = None if head_weight is None else head_weight.shape[0]
     num_wanted = num_classes or num_given or classifier.num_classes
@@ -143,9 +149,12 @@ def _read(name: str, weights: str | os.PathLike[str]) -> tuple[dict[str, Tensor]
     path = Path(weights)
     if path.suffix not in (".safetensors", ".pt", ".pth", ".pyth"):
         names = ", ".join(repr(key) for key in published) or "none"
+        hint = (
+            "; PySlowFast's .pkl are Caffe2's: PySlowFast reads them and saves .pyth" if path.suffix == ".pkl" else ""
+        )
         raise WeightsError(
             f"unknown weights {str(weights)!r} of {name}: published are {names}; "
-            "a file must end in .safetensors, .pt, .pth or .pyth"
+            f"a file must end in .safetensors, .pt, .pth or .pyth{hint}"
         )
     return _read_file(path)
 
@@ -160,7 +169,12 @@ def _read_file(path: Path) -> tuple[dict[str, Tensor], Sequence[str] | None]:
                 state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             return state, None if class_names is None else json.loads(class_names)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"weights file {path} cannot be read: {error}\n  Where it holds more than tensors, open it with the "
+            "library that wrote it and save its state dict alone"
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError) as error:
         raise WeightsError(f"weights file {path} cannot be read: {error}") from error
     for key in ("state_dict", "model_state", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):

@@ -161,7 +161,8 @@ class ClipBank:
     def field(self, name: str) -> Rows:
         """The rows of a field; an error that lists the fields there are, where it is not one."""
         if name not in self.fields:
-            raise BankError(f"the bank has no field {name!r}: it has {', '.join(self.fields)}")
+            hint = "; a classifier without a named head gives none" if name == "features" else ""
+            raise BankError(f"the bank has no field {name!r}: it has {', '.join(self.fields)}{hint}")
         return self.fields[name]
 
     def crop(self, number: int) -> ClipBank:

@@ -40,9 +40,11 @@ def bank_spec(
 ) -> BankSpec:
     """The spec of the bank of this dataset and classifier; the clips are the classifier's own geometry.
 
-    A classifier whose clips cost different amounts adds the field `num_bins`.
+    A classifier whose clips cost different amounts adds the field `num_bins`; one that gives no features leaves out
+    the field of that name.
     """
     bins_gmacs = gmacs_by_bins(classifier)
+    fields = tuple(name for name in fields if name != "features" or classifier.has_features)
     fields = (*fields, "num_bins") if bins_gmacs else tuple(fields)
     return BankSpec(
         dataset=dataset.name,
