@@ -91,7 +91,7 @@ class ClipLoader:
         number, place = job
         video: LabelledVideo = self.dataset.videos[number]
         if number not in self._indices:
-            self._indices[number] = index_video(video.path)
+            self._indices[number] = index_video(video.path, start_s=video.start_s, end_s=video.end_s)
         index = self._indices[number]
         frames = self._sampled(number, index, place)
         if self._frames is None:

@@ -28,7 +28,7 @@ class Recognition:
     """What was found in a video, and what that took.
 
     probabilities: (C,) the mean over the chosen clips (DSN, Eq. 4), weighted as in training and evaluation.
-    classified: (M,) positions on the grid; start_s: (M,) seconds into the video.
+    classified: (M,) positions on the grid; start_s: (M,) seconds into the file.
     num_candidates: clips of the grid that were looked at.
     milliseconds: of `index`, `look`, `score`, `decode` and `classify`.
     """
@@ -47,8 +47,10 @@ def recognise(
     spec: BankSpec,
     make_problem: Callable[[BankSource], SelectionProblem],
     select: Callable[[SelectionProblem, Tensor], Tensor],
+    start_s: float | None = None,
+    end_s: float | None = None,
 ) -> Recognition:
-    """Recognise the action of a video file.
+    """Recognise the action of a video file, or of the part [start_s, end_s) of it.
 
     Args:
         path: of the file.
@@ -56,13 +58,14 @@ def recognise(
         spec: the grid, and the fields that the selector looks at, as of the bank that it was trained on.
         make_problem: the problem that it was trained on, on another source.
         select: from a problem and contexts (B,) to the chosen candidates (B, K) bool.
+        start_s, end_s: as in `index_video`.
 
     Raises:
         VideoError: the file cannot be read, is too short for the problem, has not the signals that the selector
             looks at, or the selector chooses nothing in it.
     """
     clock = _Clock()
-    index = index_video(path)
+    index = index_video(path, start_s=start_s, end_s=end_s)
     clock.lap("index")
     frames = spec.grid.frame_indices(index.info.num_frames)
     try:
@@ -89,7 +92,7 @@ def recognise(
     shares = weights[weights > 0]
     probabilities = (shares[:, None] * each[which]).sum(0) / shares.sum()
     clock.lap("classify")
-    shown_s = torch.from_numpy(index.pts - index.pts[0]) * float(index.time_base)
+    shown_s = torch.from_numpy(index.shown_s)
     return Recognition(probabilities, classified, shown_s[frames[classified, 0]], len(offered), clock.laps)
 
 

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from vidselect_classifiers import ClipClassifier, ClipOutput, weights_sha256
 from vidselect_classifiers.sgs import gmacs_by_bins
 from vidselect_env.bank.decode import VideoClips, decode_ahead
+from vidselect_env.bank.parts import SPANS, part_of
 from vidselect_env.bank.read import MANIFEST, ClipBank, open_bank, read_shard, sha256_of
 from vidselect_env.bank.spec import OUTPUTS, SIGNALS, BankError, BankSpec, SignalSpec, SkimSpec
 from vidselect_env.cache import writable_folder
@@ -177,7 +178,7 @@ class _ShardBuilder:
     ) -> None:
         self._pending: list[Tensor] = []
         self._outputs: list[ClipOutput] = []
-        videos, fields, skipped = [], [], []
+        videos, fields, spans_s, skipped = [], [], [], []
         for video, future in zip(group, futures, strict=True):
             try:
                 decoded = future.result()
@@ -195,14 +196,18 @@ class _ShardBuilder:
                     "labels": list(video.labels),
                     "num_frames": decoded.num_frames,
                     "num_clips": decoded.num_clips,
+                    **part_of(video),
                 }
             )
+            spans_s.append(decoded.spans_s)
             fields.append(decoded.fields)
             self._pending.append(decoded.clips)
             self._classify(at_least=self.batch_size)
             bar.set_postfix_str(f"{self._clips_per_second(bar, decoded.num_clips):.0f} clips/s")
         self._classify(at_least=1)
         tensors = self._tensors(fields)
+        if spans_s:
+            tensors[SPANS] = torch.cat(spans_s)
         info = {"spec_sha256": self.spec.sha256(), "videos": videos, "skipped": skipped}
         aside = file.with_suffix(f".{os.getpid()}.part")
         save_file(tensors, aside, metadata={"vidselect": json.dumps(info)})
@@ -251,7 +256,8 @@ def _write_manifest(
     for file, group in zip(files, groups, strict=True):
         info, _ = read_shard(file)
         paths = {video["path"] for video in info["videos"]} | {path for path, _ in info["skipped"]}
-        if info["spec_sha256"] != spec.sha256() or paths != {video.path for video in group}:
+        is_whole = len(info["videos"]) + len(info["skipped"]) == len(group)
+        if info["spec_sha256"] != spec.sha256() or paths != {video.path for video in group} or not is_whole:
             raise BankError(
                 f"shard {str(file)!r} belongs to another bank, or to one with another number of videos a shard: "
                 "delete it and build again"

@@ -20,12 +20,14 @@ from vidselect_env.datasets import VideoDataset
 from vidselect_env.datasets.base import targets_of
 from vidselect_env.video.clips import middle_frames
 from vidselect_env.video.decode import FrameSize, read_frames
+from vidselect_env.video.index import VideoIndex, index_video
 
 
 class Source(Protocol):
     """What an environment asks.
 
     targets: (V, C) bool labels. num_candidates: (V,) int64. class_names: C names.
+    segments_s: V parts of the files, (start_s, end_s), as of `LabelledVideo`; empty: all are whole files.
     knows_all: every candidate's probabilities are at hand, so rewards of all arms cost nothing.
     """
 
@@ -33,6 +35,7 @@ class Source(Protocol):
     targets: Tensor
     num_candidates: Tensor
     video_paths: tuple[str, ...]
+    segments_s: tuple[tuple[float | None, float | None], ...]
     device: torch.device
     knows_all: bool
 
@@ -78,7 +81,7 @@ class BankSource:
         self.device = torch.device(device)
         self.targets = bank.targets.to(self.device)
         self.num_candidates = bank.offsets.diff()
-        self.video_paths = bank.video_paths
+        self.video_paths, self.segments_s = bank.video_paths, bank.segments_s
         self._starts = bank.offsets[:-1].to(self.device)
         self._probabilities = bank.field("logits").joined().float().softmax(-1).to(self.device)
         self._fields = {
@@ -149,6 +152,7 @@ class LiveSource:
         self.targets = targets_of([video.labels for video in dataset.videos], len(dataset.class_names)).to(self.device)
         self.num_candidates = torch.full((len(dataset),), spec.grid.num_clips)
         self.video_paths = tuple(video.path for video in dataset.videos)
+        self.segments_s = tuple(video.segment_s for video in dataset.videos)
         self._videos = dataset.videos
         self._pool = ThreadPoolExecutor(num_workers)
         self._decoded: OrderedDict[int, Future[VideoClips]] = OrderedDict()
@@ -206,17 +210,16 @@ class LiveSource:
         return self.classifier(torch.cat(chosen).to(self.device))
 
 
+def video_index(source: Source, video: int) -> VideoIndex:
+    """The frames of a video, or of the segment of its file that it is."""
+    start_s, end_s = source.segments_s[video] if source.segments_s else (None, None)
+    return index_video(source.video_paths[video], start_s=start_s, end_s=end_s)
+
+
 def thumbnails(source: Source, video: int, candidates: Tensor, *, height: int = 96) -> Tensor:
     """The middle frame of candidates (K,) of a video, read from its file: (K, 3, height, width) uint8."""
-    num_frames = None
-    if isinstance(source, BankSource):
-        num_frames = int(source.bank.num_video_frames[video])
-    path = source.video_paths[video]
-    if num_frames is None:
-        from vidselect_env.video.index import probe
-
-        num_frames = probe(path).num_frames
+    index = video_index(source, video)
     grid = source.spec.grid
-    middle = grid.frame_indices(num_frames)[candidates.cpu(), middle_frames(grid.num_frames, 1)]
+    middle = grid.frame_indices(index.info.num_frames)[candidates.cpu(), middle_frames(grid.num_frames, 1)]
     width = height * 4 // 3
-    return read_frames(path, middle, sizes=[FrameSize((height, width), (height, width))])[0]
+    return read_frames(index.info.path, middle, sizes=[FrameSize((height, width), (height, width))], index=index)[0]

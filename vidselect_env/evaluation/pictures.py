@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from vidselect_env.envs.problem import SelectionProblem
-from vidselect_env.envs.sources import thumbnails
+from vidselect_env.envs.sources import thumbnails, video_index
 from vidselect_env.evaluation.evaluate import selection_of
 from vidselect_env.video.motion import motion_curve
 from vidselect_env.video.sampling import salience
@@ -92,7 +92,8 @@ def plot_motion(
     """
     contexts = torch.tensor([context], device=problem.source.device)
     video = int(problem.videos(contexts))
-    curve = motion_curve(problem.source.video_paths[video], kind=kind, filters=filters)  # type: ignore[arg-type]
+    index = video_index(problem.source, video)
+    curve = motion_curve(index.info.path, kind=kind, filters=filters, index=index)  # type: ignore[arg-type]
     share = salience(curve, mu=mu)
     chosen = problem.candidates(contexts)[selection_of(agent, problem, contexts)].cpu()
     starts = problem.source.spec.grid.starts(len(curve))[chosen]
