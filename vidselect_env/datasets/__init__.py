@@ -1,4 +1,5 @@
-"""Datasets by name: `synthetic`, `synthetic-trimmed`, `synthetic-speeds`, `folder:PATH`, `csv:PATH`."""
+"""Datasets by name: `synthetic`, `synthetic-trimmed`, `synthetic-speeds`, `folder:PATH`, `csv:PATH`,
+`grid:ROOT@TASK`."""
 
 from __future__ import annotations
 
@@ -7,13 +8,14 @@ import dataclasses
 from vidselect_env.cache import cache_dir
 from vidselect_env.datasets.base import LabelledVideo, VideoDataset
 from vidselect_env.datasets.folder import folder_dataset
+from vidselect_env.datasets.grid import grid_dataset
 from vidselect_env.datasets.manifest import manifest_dataset
 from vidselect_env.datasets.scenes import KINDS
 from vidselect_env.datasets.synthetic import synthetic_dataset
 
 __all__ = ["LabelledVideo", "VideoDataset", "load_dataset"]
 
-_READERS = {"folder": folder_dataset, "csv": manifest_dataset}
+_READERS = {"folder": folder_dataset, "csv": manifest_dataset, "grid": grid_dataset}
 _SYNTHETIC = {f"synthetic{suffix}": kind for kind, (suffix, *_) in KINDS.items()}
 
 
@@ -24,7 +26,8 @@ def load_dataset(
 
     Args:
         name: `synthetic` (untrimmed motion, made on first use), `synthetic-trimmed` (the same actions,
-            trimmed), `synthetic-speeds` (trimmed, still, slow and fast), `folder:PATH` or `csv:PATH`.
+            trimmed), `synthetic-speeds` (trimmed, still, slow and fast), `folder:PATH`, `csv:PATH` or
+            `grid:ROOT@TASK`.
         split: `train`, `test`, or what the dataset has; real ones also know `all`. To choose settings by: `val`, and
             `fit` to learn on meanwhile. Where the data have no `val`, that is a fifth of `train` by a hash of the
             paths, and `fit` the rest of it; where they have one, `fit` is `train`.

@@ -18,18 +18,23 @@ ROUNDING_S = 1e-6
 
 @dataclass(frozen=True)
 class Listed:
-    """A video as a dataset lists it. named: how a message names it. labels, split: names."""
+    """A video as a dataset lists it. labels, split: names. line: of a manifest, for messages."""
 
     path: str
-    named: str
     labels: frozenset[str]
     split: str
     segment_s: tuple[float | None, float | None] = (None, None)
+    line: int | None = None
 
     @property
     def span_s(self) -> tuple[float, float]:
         start_s, end_s = self.segment_s
         return start_s or 0.0, math.inf if end_s is None else end_s
+
+    def named(self, root: str) -> str:
+        """For messages."""
+        line = "" if self.line is None else f" (line {self.line})"
+        return f"{os.path.relpath(self.path, root)!r}{line}"
 
 
 def warn_left_out(where: str, left_out: Mapping[str, Sequence[str]]) -> None:
@@ -43,10 +48,13 @@ def warn_left_out(where: str, left_out: Mapping[str, Sequence[str]]) -> None:
         warnings.warn(f"{where!r}: left out {'; '.join(parts)}", stacklevel=2)
 
 
-def check_apart(where: str, videos: Sequence[Listed]) -> None:
+def check_apart(where: str, videos: Sequence[Listed], *, root: str) -> None:
     """Whether no file, or part of one, is in two splits or under two classes. A copy is the same file.
 
     Parts of one file that do not overlap may be in different splits; that is warned of.
+
+    Args:
+        where: names the dataset in messages. root: paths are named from there.
 
     Raises:
         ValueError: the data contradict themselves; it names the first two videos, and how many more there are.
@@ -57,7 +65,9 @@ def check_apart(where: str, videos: Sequence[Listed]) -> None:
     wrong: list[str] = []
     num_shared = 0
     for group in by_file.values():
-        clashes = _clashes(group)
+        if len(group) == 1:
+            continue
+        clashes = _clashes(group, root)
         wrong += clashes
         num_shared += not clashes and len({video.split for video in group}) > 1
     if wrong:
@@ -67,7 +77,7 @@ def check_apart(where: str, videos: Sequence[Listed]) -> None:
         warnings.warn(f"{where!r}: {num_shared} files have parts in several splits", stacklevel=2)
 
 
-def _clashes(group: Sequence[Listed]) -> list[str]:
+def _clashes(group: Sequence[Listed], root: str) -> list[str]:
     """Sentences on the videos of one file that contradict each other."""
     found = []
     latest: dict[str, Listed] = {}  # of each split, the video that ends last of those that began before
@@ -76,10 +86,12 @@ def _clashes(group: Sequence[Listed]) -> list[str]:
         first = of_part.setdefault((video.split, video.span_s), video)
         if first.labels != video.labels:
             classes = ", ".join(sorted(first.labels ^ video.labels))
-            found.append(f"{first.named} and {video.named} are one file under different classes ({classes})")
+            pair = f"{first.named(root)} and {video.named(root)}"
+            found.append(f"{pair} are one file under different classes ({classes})")
         for split, other in latest.items():
             if split != video.split and video.span_s[0] < other.span_s[1] - ROUNDING_S:
-                found.append(f"{other.named} and {video.named} are one file in both {split} and {video.split}")
+                pair = f"{other.named(root)} and {video.named(root)}"
+                found.append(f"{pair} are one file in both {split} and {video.split}")
         if video.split not in latest or latest[video.split].span_s[1] < video.span_s[1]:
             latest[video.split] = video
     return found

@@ -5,13 +5,22 @@ from __future__ import annotations
 import os
 import warnings
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from vidselect_env.datasets.base import SPLITS, LabelledVideo, VideoDataset
 from vidselect_env.datasets.checks import Listed, check_apart, warn_left_out
 from vidselect_env.datasets.splits import check_split, group_of, hashed_split, in_split
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv"})
+
+
+class _File(NamedTuple):
+    path: str
+    name: str
+    label: str
+    split: str
 
 
 def folder_dataset(root: str, *, split: str) -> VideoDataset:
@@ -33,25 +42,26 @@ def folder_dataset(root: str, *, split: str) -> VideoDataset:
         raise ValueError(f"dataset folder {root!r} is not a folder")
     left_out: dict[str, list[str]] = defaultdict(list)
     tops = [folder / name for name in SPLITS if (folder / name).is_dir()]
-    files = [file for top in tops or [folder] for file in _videos_of_classes(top, folder, left_out)]
-    if tops:
-        _note_other_folders(folder, tops, left_out)
-    class_names = tuple(sorted({entry.name for top in tops or [folder] for entry in _class_folders(top)}))
     available = [top.name for top in tops] or ["train", "test"]
     check_split(split, available=available, where=root)
-    warn_left_out(root, left_out)
-    if not tops:
-        _tell_groups(root, files)
-    split_of = {file: file.parts[-3] if tops else hashed_split(file.name) for file in files}
-    listed = [
-        Listed(str(file), repr(str(file.relative_to(folder))), frozenset([file.parent.name]), split_of[file])
-        for file in files
+    files = [
+        _File(str(path), path.name, label, top.name if tops else hashed_split(path.name))
+        for top in tops or [folder]
+        for label, path in _videos_of_classes(top, folder, left_out)
     ]
-    check_apart(root, listed)
+    if tops:
+        _note_other_folders(folder, tops, left_out)
+    else:
+        _tell_groups(root, [file.name for file in files])
+    warn_left_out(root, left_out)
+    listed = [Listed(file.path, frozenset([file.label]), file.split) for file in files]
+    check_apart(root, listed, root=str(folder))
+    class_names = tuple(sorted({entry.name for top in tops or [folder] for entry in _class_folders(top)}))
+    index = {name: position for position, name in enumerate(class_names)}
     videos = tuple(
-        LabelledVideo(str(file), (class_names.index(file.parent.name),))
-        for file in sorted(files, key=lambda file: (file.parent, file))
-        if in_split(split, own=split_of[file], name=f"{file.parent.name}/{file.name}", available=available)
+        LabelledVideo(file.path, (index[file.label],))
+        for file in sorted(files, key=lambda file: (file.split, file.label) if tops else (file.label,))
+        if in_split(split, own=file.split, name=f"{file.label}/{file.name}", available=available)
     )
     return VideoDataset(name=f"folder:{root}", split=split, class_names=class_names, videos=videos)
 
@@ -68,19 +78,18 @@ def is_video_name(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def _videos_of_classes(top: Path, root: Path, left_out: dict[str, list[str]]) -> list[Path]:
-    """The videos of every class folder of `top`; what looks like one and is none is noted."""
+def _videos_of_classes(top: Path, root: Path, left_out: dict[str, list[str]]) -> Iterator[tuple[str, Path]]:
+    """The class and path of every video of `top`, in order; what looks like one and is none is noted."""
     classes = _class_folders(top)
-    found = []
     for entry in sorted(top.iterdir()):
         if entry not in classes:
             _note(entry, root, "outside of a class folder", left_out)
-    for entry in (entry for folder in classes for entry in sorted(folder.iterdir())):
-        if is_video_name(entry) and entry.is_file() and not entry.name.startswith("."):
-            found.append(entry)
-        else:
-            _note(entry, root, "in folders inside of class folders", left_out)
-    return found
+    for folder in classes:
+        for entry in sorted(folder.iterdir()):
+            if is_video_name(entry) and not entry.name.startswith(".") and entry.is_file():
+                yield folder.name, entry
+            else:
+                _note(entry, root, "in folders inside of class folders", left_out)
 
 
 def _note(entry: Path, root: Path, place: str, left_out: dict[str, list[str]]) -> None:
@@ -116,8 +125,8 @@ def _videos_below(folder: Path, root: Path) -> list[str]:
     ]
 
 
-def _tell_groups(root: str, files: list[Path]) -> None:
-    grouped = [file.name for file in files if group_of(file.name) != file.name]
+def _tell_groups(root: str, names: list[str]) -> None:
+    grouped = [name for name in names if group_of(name) != name]
     if grouped:
         num_groups = len({group_of(name) for name in grouped})
         rule = f"the {num_groups} groups of clips that names such as {grouped[0]!r} tell"

@@ -166,13 +166,6 @@ def _check_distinct(file: Path, rows: Sequence[_Row]) -> None:
                 "several labels of a video are joined by ';'"
             )
     listed = [
-        Listed(
-            str(file.parent / row.path),
-            f"{row.path!r} (line {row.line})",
-            frozenset(row.labels),
-            row.split,
-            row.segment_s,
-        )
-        for row in rows
+        Listed(str(file.parent / row.path), frozenset(row.labels), row.split, row.segment_s, row.line) for row in rows
     ]
-    check_apart(str(file), listed)
+    check_apart(str(file), listed, root=str(file.parent))

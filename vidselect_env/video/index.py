@@ -147,7 +147,7 @@ def index_video(
     if index is None:
         with open_video(path) as (container, stream):
             index = _index_frames(path, container, stream)
-    return index if start_s is None and end_s is None else _segment(index, start_s, end_s)
+    return segment_of(index, start_s=start_s, end_s=end_s)
 
 
 def probe(path: str | os.PathLike[str]) -> VideoInfo:
@@ -159,8 +159,11 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
     return index_video(path).info
 
 
-def _segment(index: VideoIndex, start_s: float | None, end_s: float | None) -> VideoIndex:
-    """The frames of a file that are shown in [start_s, end_s)."""
+def segment_of(index: VideoIndex, *, start_s: float | None, end_s: float | None) -> VideoIndex:
+    """The frames of a file that are shown in [start_s, end_s), out of its index; arguments and errors as there."""
+    check_segment(start_s, end_s)
+    if start_s is None and end_s is None:
+        return index
     info = index.info
     part = frames_shown(index.pts, time_base=index.time_base, start_s=start_s, end_s=end_s)
     named = f"segment [{start_s or 0:g}, {info.duration_s if end_s is None else end_s:g}) s"

@@ -71,7 +71,7 @@ def test_files_of_one_size_and_beginning_are_told_apart_by_their_ends(tmp_path):
 
 def test_a_manifest_with_one_file_in_two_splits_is_refused(tmp_path):
     name = manifest(tmp_path, "path,label,split\na.mp4,x,train\nb.mp4,y,train\n./a.mp4,x,test\n")
-    refused(name, r"'a.mp4' \(line 2\) and './a.mp4' \(line 4\) are one file in both train and test", "train")
+    refused(name, r"'a.mp4' \(line 2\) and 'a.mp4' \(line 4\) are one file in both train and test", "train")
     put(tmp_path, "c.mp4", b"same")
     put(tmp_path, "d.mp4", b"same")
     name = manifest(tmp_path, "path,label,split\nc.mp4,x,train\nd.mp4,y,train\n")
