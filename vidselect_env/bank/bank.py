@@ -16,42 +16,10 @@ import torch
 from torch import Tensor
 
 from vidselect_env.bank import format
+from vidselect_env.bank.rows import Rows
 from vidselect_env.bank.spec import OUTPUTS, BankError, BankSpec, SignalSpec, SkimSpec
 from vidselect_env.datasets.labels import targets_of
 from vidselect_env.video.clips import ClipGrid
-
-
-class Rows:
-    """The rows of one field, from one memory-mapped tensor a shard: like one (R, ...) tensor, unjoined."""
-
-    def __init__(self, parts: Sequence[Tensor]) -> None:
-        self._parts = list(parts)
-        self._ends = torch.tensor([len(part) for part in parts]).cumsum(0)
-        self.shape = (int(self._ends[-1]), *parts[0].shape[1:])
-        self.dtype = parts[0].dtype
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def take(self, rows: Tensor) -> Tensor:
-        """The rows at `rows` (K,) int64, in that order: (K, ...)."""
-        if len(self._parts) == 1:
-            return self._parts[0].index_select(0, rows)
-        part_of_row = torch.bucketize(rows, self._ends, right=True)
-        taken = torch.empty(len(rows), *self.shape[1:], dtype=self.dtype, device=self._parts[0].device)
-        for part in part_of_row.unique().tolist():
-            here = (part_of_row == part).nonzero().squeeze(1)
-            start = int(self._ends[part]) - len(self._parts[part])
-            taken[here] = self._parts[part].index_select(0, rows[here] - start)
-        return taken
-
-    def joined(self) -> Tensor:
-        """All rows in one tensor, (R, ...); with several shards a copy in memory."""
-        return self._parts[0] if len(self._parts) == 1 else torch.cat(self._parts)
-
-    def to(self, device: torch.device) -> Rows:
-        """The rows in the memory of `device`, joined."""
-        return Rows([self.joined().to(device)])
 
 
 @dataclass(frozen=True)
@@ -67,6 +35,9 @@ class ClipBank:
         signals, shaped as `SignalSpec.shape` says: `vectors` float16 in pixels a frame, `residual` int8, `intra`
         uint8, `mel` float16 (nan where a video has no sound).
     skipped: videos that could not be read, with the reason.
+    segments_s, action_spans_s, spans_s: V parts of files, (start_s, end_s), None for the file's own start or end; V
+        tuples of where the action is; (R, 2) float64, see `candidate_spans_s`. Empty or None where that is not known.
+        Actions are for measures and references that see labels.
 
     Raises:
         BankError: the parts do not fit together.
@@ -79,6 +50,9 @@ class ClipBank:
     offsets: Tensor
     fields: Mapping[str, Rows]
     skipped: tuple[tuple[str, str], ...] = ()
+    segments_s: tuple[tuple[float | None, float | None], ...] = ()
+    action_spans_s: tuple[tuple[tuple[float, float], ...], ...] = ()
+    spans_s: Tensor | None = None
 
     def __post_init__(self) -> None:
         num_videos, num_classes = self.targets.shape
@@ -86,6 +60,9 @@ class ClipBank:
             ("offsets", len(self.offsets), num_videos + 1),
             ("video_paths", len(self.video_paths), num_videos),
             ("class_names", len(self.spec.class_names), num_classes),
+            ("segments_s", len(self.segments_s) or num_videos, num_videos),
+            ("action_spans_s", len(self.action_spans_s) or num_videos, num_videos),
+            ("spans_s", int(self.offsets[-1]) if self.spans_s is None else len(self.spans_s), int(self.offsets[-1])),
             *((f"rows of {name}", len(rows), int(self.offsets[-1])) for name, rows in self.fields.items()),
         ):
             if size != wanted:
@@ -103,6 +80,8 @@ class ClipBank:
         num_bins: Tensor | None = None,
         bins_gmacs: Sequence[float] = (),
         signals: Mapping[str, Tensor] | None = None,
+        spans_s: Tensor | None = None,
+        action_spans_s: Sequence[tuple[tuple[float, float], ...]] = (),
     ) -> ClipBank:
         """A bank in memory, from outputs that you already have.
 
@@ -113,6 +92,8 @@ class ClipBank:
             classifier_gmacs: multiply-adds of one clip, in units of 1e9.
             num_bins: (V, L) int64 maps that each clip kept. bins_gmacs: multiply-adds of one that keeps 1, 2, ...
             signals: `vectors`, `residual`, `intra` and `mel`, each (V, L, ...).
+            spans_s: (V, L, 2) float, from where to where each candidate is, in seconds.
+            action_spans_s: V tuples of the spans of each video's action.
         """
         num_videos, num_clips, num_classes = logits.shape
         signals = signals or {}
@@ -144,6 +125,8 @@ class ClipBank:
             targets=targets_of(sets, num_classes),
             offsets=torch.arange(num_videos + 1) * num_clips,
             fields=fields,
+            spans_s=None if spans_s is None else spans_s.double().flatten(0, 1),
+            action_spans_s=tuple(action_spans_s),
         )
 
     @property
@@ -164,6 +147,16 @@ class ClipBank:
             hint = "; a classifier without a named head gives none" if name == "features" else ""
             raise BankError(f"the bank has no field {name!r}: it has {', '.join(self.fields)}{hint}")
         return self.fields[name]
+
+    def candidate_spans_s(self) -> Tensor:
+        """From the first frame of each candidate to the end of its last: (R, 2) float64 seconds of its file.
+
+        Raises:
+            BankError: the bank was built before they were kept.
+        """
+        if self.spans_s is None:
+            raise BankError("the bank does not say where its candidates lie: build it again")
+        return self.spans_s
 
     def crop(self, number: int) -> ClipBank:
         """The bank of one of the crops of a bank of ten: 0 to 3 the corners, 4 the centre, 5 to 9 mirrored.
@@ -246,6 +239,9 @@ def open_bank(folder: str | Path, *, verify: bool = False) -> ClipBank:
         offsets=torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)]),
         fields={name: Rows([shard.fields[name] for shard in shards]) for name in spec.fields},
         skipped=tuple((path, reason) for path, reason in manifest["skipped"]),
+        segments_s=tuple(video.segment_s for video in videos),
+        action_spans_s=tuple(video.action_spans_s for video in videos),
+        spans_s=torch.cat([shard.spans_s for shard in shards]),
     )
     _check_whole(bank, folder, num_videos=manifest["num_videos"], names=("logits", "features") if verify else ())
     return bank
@@ -255,10 +251,8 @@ def _check_whole(bank: ClipBank, folder: Path, *, num_videos: int, names: Sequen
     """All videos, each once, and finite numbers in the fields of these names."""
     if bank.num_videos != num_videos:
         raise BankError(f"{str(folder)!r} has {bank.num_videos} videos but its manifest says {num_videos}")
-    if len(set(bank.video_paths)) != num_videos:
-        raise BankError(
-            f"{str(folder)!r} has {num_videos} videos of {len(set(bank.video_paths))} files: some are double"
-        )
+    if len(set(zip(bank.video_paths, bank.segments_s, strict=True))) != num_videos:
+        raise BankError(f"{str(folder)!r} holds a video twice")
     for name in names:
         if name in bank.fields and not bank.field(name).joined().isfinite().all():
             raise BankError(f"{name} of the bank {str(folder)!r} are not all finite")

@@ -179,6 +179,7 @@ class _ShardBuilder:
         self._pending: list[Tensor] = []
         self._outputs: list[ClipOutput] = []
         videos, fields, skipped = [], [], []
+        spans_s: list[Tensor] = []
         for video, future in zip(group, futures, strict=True):
             try:
                 decoded = future.result()
@@ -190,13 +191,15 @@ class _ShardBuilder:
                 continue
             finally:
                 bar.update()
-            videos.append(format.BankVideo(video.path, video.labels, decoded.num_frames, decoded.num_clips))
+            about = (video.labels, decoded.num_frames, decoded.num_clips, video.segment_s, video.action_spans_s)
+            videos.append(format.BankVideo(video.path, *about))
             fields.append(decoded.fields)
             self._pending.append(decoded.clips)
             self._classify(at_least=self.batch_size)
             bar.set_postfix_str(f"{self._clips_per_second(bar, decoded.num_clips):.0f} clips/s")
         self._classify(at_least=1)
-        shard = format.Shard(self.spec.sha256(), tuple(videos), tuple(skipped), self._tensors(fields))
+        whole = torch.cat(spans_s) if spans_s else torch.zeros(0, 2, dtype=torch.float64)
+        shard = format.Shard(self.spec.sha256(), tuple(videos), tuple(skipped), self._tensors(fields), whole)
         format.write_shard(file, shard)
 
     @staticmethod
@@ -243,7 +246,7 @@ def _checked(file: Path, group: Sequence[LabelledVideo], spec: BankSpec) -> form
     format.check_hash(file)
     shard = format.read_shard(file, spec)
     paths = {video.path for video in shard.videos} | {path for path, _ in shard.skipped}
-    if paths != {video.path for video in group}:
+    if paths != {video.path for video in group} or len(shard.videos) + len(shard.skipped) != len(group):
         raise BankError(
             f"shard {str(file)!r} belongs to another bank, or to one with another number of videos a shard: "
             f"{format.REBUILD}"

@@ -27,13 +27,17 @@ from vidselect_env.video.index import VideoIndex, index_video
 
 @dataclass(frozen=True)
 class VideoClips:
-    """One video, decoded: its clips (L * crops, T, 3, H, W) uint8, and the bank's decoded fields, each (L, ...)."""
+    """One video, decoded: its clips (L * crops, T, 3, H, W) uint8, and the bank's decoded fields, each (L, ...).
+
+    spans_s: (L, 2) float64, where each clip begins and ends, seconds of the file.
+    """
 
     video: LabelledVideo
     num_frames: int
     num_clips: int
     clips: Tensor
     fields: dict[str, Tensor]
+    spans_s: Tensor
 
 
 def decode_video(video: LabelledVideo, *, spec: BankSpec) -> VideoClips:
@@ -44,7 +48,7 @@ def decode_video(video: LabelledVideo, *, spec: BankSpec) -> VideoClips:
     """
     from torchvision.transforms.functional import ten_crop  # takes a second to import
 
-    index = index_video(video.path)
+    index = index_video(video.path, start_s=video.start_s, end_s=video.end_s)
     frames = spec.grid.frame_indices(index.info.num_frames)
     size = FrameSize(spec.clip_resize, spec.clip_crop)
     if spec.crops == 10:
@@ -53,7 +57,7 @@ def decode_video(video: LabelledVideo, *, spec: BankSpec) -> VideoClips:
     [clips], fields = read_with_fields(video.path, frames, spec=spec, sizes=[size], index=index)
     if spec.crops == 10:
         clips = torch.stack(ten_crop(clips, list(spec.clip_crop)), dim=1).flatten(0, 1)
-    return VideoClips(video, index.info.num_frames, len(frames), clips, fields)
+    return VideoClips(video, index.info.num_frames, len(frames), clips, fields, clip_spans_s(index, frames))
 
 
 def read_with_fields(
@@ -85,12 +89,11 @@ def _watcher(spec: BankSpec, told: Tensor, index: VideoIndex) -> CompressedWatch
         return None
     size = spec.signals.frame_size
     return CompressedWatcher(
-        index.info,
+        index,
         told.unique().numpy(),
         grid=spec.signals.cells,
         residual_size=size if "residual" in spec.fields else None,
         intra_size=size if "intra" in spec.fields else None,
-        is_key=index.is_key,
     )
 
 
@@ -110,10 +113,15 @@ def _visual_signals(watcher: CompressedWatcher, told: Tensor, fields: Sequence[s
     return found
 
 
+def clip_spans_s(index: VideoIndex, frames: Tensor) -> Tensor:
+    """From the first frame of each clip of frames (L, T) to its last one's end: (L, 2) float64, seconds of the file."""
+    shown_s = torch.from_numpy(index.shown_s)
+    return torch.stack([shown_s[frames[:, 0]], shown_s[frames[:, -1]] + 1 / index.info.fps], dim=1)
+
+
 def _sound(path: str, frames: Tensor, grid: ClipGrid, index: VideoIndex) -> Tensor:
     """`mel` (L, 40, 200) float16 of a window twice as long as each clip, around its middle; nan without sound."""
-    shown_s = torch.from_numpy(index.pts - index.pts[0]) * float(index.time_base)
-    first_s, last_s = shown_s[frames[:, 0]], shown_s[frames[:, -1]] + 1 / index.info.fps
+    first_s, last_s = clip_spans_s(index, frames).unbind(1)
     window_s = 2 * grid.num_frames * grid.frame_stride / index.info.fps
     mel = mel_spectrograms(path, (first_s + last_s) / 2, window_s=window_s, index=index)
     return torch.full((len(frames), *MEL_SHAPE), torch.nan).half() if mel is None else mel.half()

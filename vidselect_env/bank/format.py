@@ -23,6 +23,7 @@ from torch import Tensor
 from vidselect_env.bank.spec import OUTPUTS, BankError, BankSpec
 from vidselect_env.files import sha256_of, write_aside, write_json, write_tensors
 
+SPANS = "spans_s"
 MANIFEST, SPEC, LOCK = "manifest.json", "spec.json", "build.lock"
 DTYPES = {
     "logits": torch.float32,
@@ -39,7 +40,7 @@ REBUILD = "delete it and build the bank again"
 
 @dataclass(frozen=True)
 class BankVideo:
-    """A video of a shard: its file, class indices, frames, and rows in the fields.
+    """A video of a shard: its file and part of it, class indices, frames, rows in the fields, where its action is.
 
     Raises:
         ValueError: a value of another type, or out of range.
@@ -49,10 +50,14 @@ class BankVideo:
     labels: tuple[int, ...]
     num_frames: int
     num_clips: int
+    segment_s: tuple[float | None, float | None] = (None, None)
+    action_spans_s: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         labels = tuple(self.labels)
         object.__setattr__(self, "labels", labels)
+        object.__setattr__(self, "segment_s", tuple(self.segment_s))
+        object.__setattr__(self, "action_spans_s", tuple((float(a), float(b)) for a, b in self.action_spans_s))
         if not isinstance(self.path, str) or not labels or not all(type(label) is int for label in labels):
             raise ValueError(f"video {self.path!r} with labels {labels!r} must have a path and integer labels")
         for name in ("num_frames", "num_clips"):
@@ -62,12 +67,16 @@ class BankVideo:
 
 @dataclass(frozen=True)
 class Shard:
-    """What a shard holds: its videos, those that could not be read with the reason, and the fields, each (R, ...)."""
+    """What a shard holds: its videos, those that could not be read with the reason, and the fields, each (R, ...).
+
+    spans_s: (R, 2) float64, from where to where each candidate is, seconds of its file.
+    """
 
     spec_sha256: str
     videos: tuple[BankVideo, ...]
     skipped: tuple[tuple[str, str], ...]
     fields: dict[str, Tensor]
+    spans_s: Tensor
 
 
 def shard_file(folder: Path, number: int) -> Path:
@@ -89,7 +98,7 @@ def write_shard(file: Path, shard: Shard) -> None:
     }
 
     def write(aside: Path) -> None:
-        write_tensors(aside, shard.fields, header=header)
+        write_tensors(aside, {**shard.fields, SPANS: shard.spans_s}, header=header)
         digest = sha256_of(aside)
         write_aside(hash_file(file), lambda beside: beside.write_text(digest))
 
@@ -111,6 +120,7 @@ def read_shard(file: Path, spec: BankSpec) -> Shard:
             tuple(BankVideo(**video) for video in header["videos"]),
             tuple((str(path), str(reason)) for path, reason in header["skipped"]),
             fields,
+            fields.pop(SPANS),
         )
         _check_shard(shard, spec)
     except FileNotFoundError as error:
@@ -196,6 +206,8 @@ def _check_shard(shard: Shard, spec: BankSpec) -> None:
     wanted = spec.fields if shard.videos else ()
     if set(shard.fields) != set(wanted):
         raise ValueError(f"its fields are {sorted(shard.fields)}, not {sorted(wanted)}")
+    if shard.spans_s.shape != (num_rows, 2):
+        raise ValueError(f"{SPANS} is of shape {tuple(shard.spans_s.shape)}, not {(num_rows, 2)}")
     for name, rows in shard.fields.items():
         if rows.dtype != DTYPES[name] or len(rows) != num_rows:
             raise ValueError(f"{name} is {tuple(rows.shape)} {rows.dtype}, not {num_rows} rows of {DTYPES[name]}")

@@ -1,4 +1,5 @@
-"""Datasets by name: `synthetic`, `synthetic-trimmed`, `synthetic-speeds`, `folder:PATH`, `csv:PATH`."""
+"""Datasets by name: `synthetic`, `synthetic-trimmed`, `synthetic-speeds`, `folder:PATH`, `csv:PATH`,
+`grid:ROOT@TASK`."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import dataclasses
 
 from vidselect_env.datasets.base import LabelledVideo, VideoDataset
 from vidselect_env.datasets.folder import folder_dataset
+from vidselect_env.datasets.grid import grid_dataset
 from vidselect_env.datasets.manifest import manifest_dataset
 from vidselect_env.datasets.scenes import KINDS
 from vidselect_env.datasets.synthetic import synthetic_dataset
@@ -13,7 +15,7 @@ from vidselect_env.files import cache_dir
 
 __all__ = ["LabelledVideo", "VideoDataset", "load_dataset"]
 
-_READERS = {"folder": folder_dataset, "csv": manifest_dataset}
+_READERS = {"folder": folder_dataset, "csv": manifest_dataset, "grid": grid_dataset}
 _SYNTHETIC = {f"synthetic{suffix}": kind for kind, (suffix, *_) in KINDS.items()}
 
 
@@ -24,8 +26,11 @@ def load_dataset(
 
     Args:
         name: `synthetic` (untrimmed motion, made on first use), `synthetic-trimmed` (the same actions,
-            trimmed), `synthetic-speeds` (trimmed, still, slow and fast), `folder:PATH` or `csv:PATH`.
-        split: `train`, `test`, or what the dataset has; real ones also know `all`.
+            trimmed), `synthetic-speeds` (trimmed, still, slow and fast), `folder:PATH`, `csv:PATH` or
+            `grid:ROOT@TASK`.
+        split: `train`, `test`, or what the dataset has; real ones also know `all`. To choose settings by: `val`, and
+            `fit` to learn on meanwhile. Where the data have no `val`, that is a fifth of `train` by a hash of the
+            paths, and `fit` the rest of it; where they have one, `fit` is `train`.
         num_videos: how many synthetic training videos to make, and half as many for testing; of a real
             dataset, keep so many, evenly taken from its list.
         seed: of the synthetic sets.
@@ -34,6 +39,7 @@ def load_dataset(
         ValueError: an unknown name or split, or no video.
     """
     if name in _SYNTHETIC:
+        split = "train" if split == "fit" else split
         return synthetic_dataset(
             split=split,
             kind=_SYNTHETIC[name],

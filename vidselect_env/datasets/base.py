@@ -7,15 +7,41 @@ import json
 import os
 from dataclasses import dataclass
 
+from vidselect_env.video.segment import check_segment
+
 SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
 class LabelledVideo:
-    """A video file and its class indices: one for most datasets, several for multi-label ones."""
+    """A video and its class indices: one for most datasets, several for multi-label ones.
+
+    start_s, end_s: the video is the part [start_s, end_s) of its file, in seconds from the file's first frame; None
+        stands for the file's own start or end.
+    action_spans_s: where the action is, each from and to, seconds of the file too; empty where that is not known.
+        It is the truth, for measures and references that see labels: no agent sees it.
+
+    Raises:
+        ValueError: a segment or a span begins before the file, or does not end after its start.
+    """
 
     path: str
     labels: tuple[int, ...]
+    start_s: float | None = None
+    end_s: float | None = None
+    action_spans_s: tuple[tuple[float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        try:
+            check_segment(self.start_s, self.end_s)
+            for start_s, end_s in self.action_spans_s:
+                check_segment(start_s, end_s, name="action_")
+        except ValueError as error:
+            raise ValueError(f"{self.path!r}: {error}") from error
+
+    @property
+    def segment_s(self) -> tuple[float | None, float | None]:
+        return self.start_s, self.end_s
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +78,19 @@ class VideoDataset:
         return any(len(video.labels) > 1 for video in self.videos)
 
     def fingerprint(self) -> str:
-        """A hash of the split's paths, sizes and labels, in order: which dataset a bank was made of."""
-        listing = [[video.path, list(video.labels), _size(video.path)] for video in self.videos]
+        """A hash of the split's paths, sizes and labels, in order: which dataset a bank was made of.
+
+        Where videos are segments, or it is known where their action is, that is covered too.
+        """
+        listing = [[video.path, list(video.labels), _size(video.path), *_part(video)] for video in self.videos]
         text = json.dumps([self.class_names, listing])
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _part(video: LabelledVideo) -> list:
+    """What is listed of a segment beside its file; nothing of a whole file, of which nothing more is known."""
+    part = [*video.segment_s, [list(span) for span in video.action_spans_s]]
+    return part if part != [None, None, []] else []
 
 
 def _size(path: str) -> int:

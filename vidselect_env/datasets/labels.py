@@ -1,6 +1,6 @@
-"""Class indices as tensors: one for most videos, several for multi-label ones.
+"""What is known of videos, as tensors: their classes, and where their action is.
 
-Shapes: V videos, C classes.
+Shapes: V videos, C classes, A spans of action (padded with nan).
 """
 
 from __future__ import annotations
@@ -30,3 +30,16 @@ def targets_of(labels: Sequence[tuple[int, ...]], num_classes: int) -> Tensor:
 def label_shares(targets: Tensor) -> Tensor:
     """Multi-hot targets (..., C) as probabilities: several labels share a clip equally."""
     return targets.float() / targets.sum(-1, keepdim=True)
+
+
+def padded_spans(spans_s: Sequence[Sequence[tuple[float, float]]]) -> Tensor:
+    """The action spans of V videos as one tensor: (V, A, 2) float64, padded with nan; A is at least 1.
+
+    Example: [((1, 2),), ()] -> [[[1, 2]], [[nan, nan]]].
+    """
+    most = max((len(spans) for spans in spans_s), default=0)
+    padded = torch.full((len(spans_s), max(most, 1), 2), torch.nan, dtype=torch.float64)
+    for row, spans in zip(padded, spans_s, strict=True):
+        if spans:
+            row[: len(spans)] = torch.tensor(spans, dtype=torch.float64)
+    return padded

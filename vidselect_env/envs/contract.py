@@ -83,13 +83,15 @@ class Answers:
     """What only a learner, or a reference that says so, is told of the same contexts.
 
     targets: (B, C) bool labels. probabilities, logits: (B, K, C), the classifier's.
-    nearness: (B, K), minus the seconds from a candidate's middle to the action's, where that is known.
+    spans_s: (B, K, 2) where candidates lie, seconds of the file. action_spans_s: (B, A, 2) where the action is, padded
+        with nan. Both None where no video's action is known.
     """
 
     targets: Tensor
     probabilities: Tensor
-    logits: Tensor | None = None
-    nearness: Tensor | None = None
+    logits: Tensor
+    spans_s: Tensor | None = None
+    action_spans_s: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -138,6 +138,7 @@ class SelectionProblem(ABC):
             self.targets(contexts),
             self.source.probabilities(videos, candidates),
             self.source.observe("logits", videos, candidates),
+            *(self.source.truth(videos, candidates) or (None, None)),
         )
 
     def selection(self, contexts: Tensor, actions: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from vidselect_env.envs.rewards import label_probability
 from vidselect_env.envs.sources.base import Source
 from vidselect_env.video.clips import middle_frames
 from vidselect_env.video.decode import FrameSize, read_frames
-from vidselect_env.video.index import index_video
+from vidselect_env.video.index import VideoIndex, index_video
 
 _FRAME, _CAPTION, _GAP = 4, 16, 24
 _COLUMNS = 5  # of candidates that are in no section
@@ -60,8 +60,14 @@ def contact_sheet(problem: SelectionProblem, context: Tensor, selection: Tensor 
 
 def thumbnails(source: Source, video: int, candidates: Tensor, *, height: int = 96) -> Tensor:
     """The middle frame of candidates (K,) of a video, read from its file: (K, 3, height, width) uint8."""
-    index = index_video(source.video_paths[video])
+    index = video_index(source, video)
     grid = source.spec.grid
     middle = grid.frame_indices(index.info.num_frames)[candidates.cpu(), middle_frames(grid.num_frames, 1)]
     width = height * 4 // 3
     return read_frames(index.info.path, middle, sizes=[FrameSize((height, width), (height, width))], index=index)[0]
+
+
+def video_index(source: Source, video: int) -> VideoIndex:
+    """The frames of a video, or of the segment of its file that it is."""
+    start_s, end_s = source.segments_s[video] if source.segments_s else (None, None)
+    return index_video(source.video_paths[video], start_s=start_s, end_s=end_s)

@@ -5,7 +5,7 @@ Shapes: B contexts, K candidates a context, V videos, C classes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from vidselect_env.envs.contract import MissingLook, Selector, adapt
 from vidselect_env.envs.problem import SelectionProblem
 from vidselect_env.envs.rewards import is_correct
 from vidselect_env.envs.sources.base import Source
+from vidselect_env.evaluation.hits import hit
 from vidselect_env.evaluation.metrics import mean_average_precision, top_k_accuracy
 from vidselect_env.evaluation.references import Reference
 from vidselect_env.video.errors import VideoError
@@ -28,6 +29,8 @@ class Result:
     clips_per_video: clips that the classifier saw, the mean over videos.
     scorer_gmacs, classifier_gmacs: multiply-adds a video, in units of 1e9.
     relative_cost: both together, over the classifier's on all candidates.
+    hit: the share of the selected clips that overlap the action by at least half of the shorter of the two, in [0, 1];
+        nan where no video's action is known.
     right: whether each video's most probable class is a label, of which `top1` is the mean.
     """
 
@@ -40,6 +43,7 @@ class Result:
     scorer_gmacs: float
     classifier_gmacs: float
     relative_cost: float
+    hit: float = float("nan")
     right: tuple[bool, ...] = field(default=(), repr=False)
 
     @property
@@ -62,6 +66,7 @@ def evaluate(selector: Any, problem: SelectionProblem, *, name: str, batch_size:
     # Which candidates of each video were classified, and which were offered: one that is offered twice counts once.
     classified = torch.zeros(num_videos, int(problem.source.num_candidates.max()), dtype=torch.bool, device=device)
     offered = classified.clone()
+    hits: list[Tensor] = []
     num_looked_at = 0  # padding is not looked at
     for contexts in torch.arange(problem.num_contexts, device=device).split(batch_size):
         selection = selection_of(selector, problem, contexts)
@@ -71,6 +76,9 @@ def evaluate(selector: Any, problem: SelectionProblem, *, name: str, batch_size:
         fused.index_add_(0, videos, (probabilities * shares[..., None]).sum(1))
         weights.index_add_(0, videos, shares.sum(1, keepdim=True))
         candidates = problem.candidates(contexts)
+        truth = problem.source.truth(videos, candidates)
+        if truth is not None:
+            hits.append(hit(truth[0], selection, truth[1]))
         num_looked_at += int(problem.valid(contexts).sum())
         rows = videos[:, None].expand_as(candidates)
         offered[rows, candidates] = True
@@ -83,7 +91,7 @@ def evaluate(selector: Any, problem: SelectionProblem, *, name: str, batch_size:
     # Features and predictions are the classifier's own: whoever looks at them has run it on every candidate.
     seen = offered if selector.needs.classifier_first else classified
     costs = candidate_gmacs(problem.source)
-    return result_of(
+    result = result_of(
         name,
         fused,
         problem.source,
@@ -92,6 +100,7 @@ def evaluate(selector: Any, problem: SelectionProblem, *, name: str, batch_size:
         dense_gmacs=costs[offered].sum().item() / num_videos,
         scorer_gmacs=selector.cost_gmacs(problem.shapes) * num_looked_at / candidates.shape[1] / num_videos,
     )
+    return replace(result, hit=torch.cat(hits).nanmean().item()) if hits else result
 
 
 def candidate_gmacs(source: Source) -> Tensor:

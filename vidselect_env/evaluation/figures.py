@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vidselect_env.envs.contract import Looks, Selector
 from vidselect_env.envs.problem import SelectionProblem
-from vidselect_env.envs.render import thumbnails
+from vidselect_env.envs.render import thumbnails, video_index
 from vidselect_env.evaluation.evaluate import Result, selection_of
 from vidselect_env.evaluation.metrics import mean_and_interval
 from vidselect_env.evaluation.references import Reference
@@ -138,7 +138,8 @@ def plot_motion(
     """
     contexts = torch.tensor([context], device=problem.source.device)
     video = int(problem.videos(contexts))
-    curve = motion_curve(problem.source.video_paths[video], kind=kind, filters=filters)  # type: ignore[arg-type]
+    index = video_index(problem.source, video)
+    curve = motion_curve(index.info.path, kind=kind, filters=filters, index=index)  # type: ignore[arg-type]
     share = salience(curve, mu=mu)
     chosen = problem.candidates(contexts)[selection_of(selector, problem, contexts)].cpu()
     starts = problem.source.spec.grid.starts(len(curve))[chosen]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vidselect_env.envs.contract import Answers, Looks, LookShapes, Needs
 from vidselect_env.envs.rewards import label_probability
+from vidselect_env.evaluation.hits import nearest_scores
 
 
 class Reference(ABC):
@@ -41,9 +42,10 @@ class Nearest(Reference):
     """
 
     def select(self, looks: Looks, answers: Answers) -> Tensor:
-        if answers.nearness is None:
+        if answers.spans_s is None or answers.action_spans_s is None:
             raise ValueError("'nearest' needs to know where the action is, which this dataset does not say")
-        return looks.best(answers.nearness)
+        scores = nearest_scores(answers.spans_s, answers.action_spans_s)
+        return looks.best(scores.nan_to_num(nan=0.0).to(looks.valid.device))
 
 
 REFERENCES: dict[str, type[Reference]] = {"oracle": Oracle, "nearest": Nearest}

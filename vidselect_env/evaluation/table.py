@@ -37,6 +37,7 @@ COLUMNS = (
     Column("classifier GMACs", lambda result: result.classifier_gmacs, 4),
     Column("cost / dense", lambda result: result.relative_cost, 2),
 )
+HIT = Column("hit", lambda result: 100 * result.hit, 1)
 
 
 def grouped(results: Sequence[_R]) -> dict[str, list[_R]]:
@@ -61,9 +62,15 @@ def cells(results: Sequence[Any], columns: Sequence[Column] = COLUMNS) -> list[s
     return row
 
 
+def _columns(results: Sequence[Result], extra: Sequence[Column]) -> list[Column]:
+    """Those of every table; *hit* too where it is known where the action is."""
+    known = any(not math.isnan(result.hit) for result in results)
+    return [*COLUMNS, *([HIT] if known else []), *extra]
+
+
 def markdown_table(results: Sequence[Result], *, extra: Sequence[Column] = ()) -> str:
     """The table as markdown; percent for Top-1, Top-5 and mAP."""
-    columns = [*COLUMNS, *extra]
+    columns = _columns(results, extra)
     heading = ["selector", *(column.heading for column in columns)]
     lines = [f"| {' | '.join(heading)} |", "|---|" + "---:|" * len(columns)]
     lines += [f"| {' | '.join([name, *cells(rows, columns)])} |" for name, rows in grouped(results).items()]
@@ -72,7 +79,7 @@ def markdown_table(results: Sequence[Result], *, extra: Sequence[Column] = ()) -
 
 def print_table(results: Sequence[Result], *, title: str, extra: Sequence[Column] = ()) -> None:
     """The table on the console, never folded: a long line is better than half a number."""
-    columns = [*COLUMNS, *extra]
+    columns = _columns(results, extra)
     table = Table(title=title)
     table.add_column("selector", no_wrap=True)
     for column in columns:

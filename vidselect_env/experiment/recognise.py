@@ -27,7 +27,7 @@ class Recognition:
     """What was found in a video, and what that took.
 
     probabilities: (C,) the mean over the chosen clips (DSN, Eq. 4), weighted as in training and evaluation.
-    classified: (M,) positions on the grid; start_s: (M,) seconds into the video.
+    classified: (M,) positions on the grid; start_s: (M,) seconds into the file.
     num_candidates: clips of the grid that were looked at.
     milliseconds: of `index`, `look`, `score`, `decode` and `classify`.
     """
@@ -46,8 +46,12 @@ def recognise(
     classifier: ClipClassifier,
     spec: BankSpec,
     problem: ProblemConfig,
+    start_s: float | None = None,
+    end_s: float | None = None,
 ) -> Recognition:
-    """Recognise the action of a video file: index it, lay the grid, look, select, decode and classify, fuse.
+    """Recognise the action of a video file, or of the part [start_s, end_s) of it.
+
+    Index it, lay the grid, look, select, decode and classify what was selected, fuse.
 
     Args:
         path: of the file.
@@ -55,13 +59,14 @@ def recognise(
         classifier: names the action; where its parameters are, it runs.
         spec: the grid, and the fields that the selector looks at (`looks_spec`).
         problem: what may be chosen, as in training.
+        start_s, end_s: as in `index_video`.
 
     Raises:
         VideoError: the file cannot be read, is too short for the problem, has not the signals that the selector
             looks at, or the selector chooses nothing in it.
     """
     clock = _Clock()
-    index = index_video(path)
+    index = index_video(path, start_s=start_s, end_s=end_s)
     clock.lap("index")
     source = LookSource(index, spec=spec)
     try:
@@ -90,7 +95,7 @@ def recognise(
     shares = weights[weights > 0]
     probabilities = (shares[:, None] * each[which]).sum(0) / shares.sum()
     clock.lap("classify")
-    shown_s = torch.from_numpy(index.pts - index.pts[0]) * float(index.time_base)
+    shown_s = torch.from_numpy(index.shown_s)
     num_offered = len(candidates.unique())
     return Recognition(probabilities, classified, shown_s[source.frames[classified, 0]], num_offered, clock.laps)
 

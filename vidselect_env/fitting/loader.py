@@ -18,7 +18,7 @@ from vidselect_env.datasets.labels import label_shares, targets_of
 from vidselect_env.video.clips import ClipGrid
 from vidselect_env.video.decode import FrameSize, read_clips
 from vidselect_env.video.errors import VideoError
-from vidselect_env.video.index import VideoIndex, index_video
+from vidselect_env.video.index import VideoIndex, index_video, segment_of
 from vidselect_env.video.motion import motion_curve
 from vidselect_env.video.sampling import motion_guided_frames, motion_magnitude_frames, segment_frames
 
@@ -55,6 +55,7 @@ class ClipLoader:
         self.generator, self.num_workers = generator, num_workers
         self.targets = targets_of([video.labels for video in dataset.videos], len(dataset.class_names))
         self._size = FrameSize(geometry.resize, geometry.crop)
+        self._files: dict[str, VideoIndex] = {}
         self._indices: dict[int, VideoIndex] = {}
         self._curves: dict[int, Tensor] = {}
         self._frames: dict[int, Tensor] | None = {} if cache else None
@@ -91,7 +92,9 @@ class ClipLoader:
         number, place = job
         video: LabelledVideo = self.dataset.videos[number]
         if number not in self._indices:
-            self._indices[number] = index_video(video.path)
+            if video.path not in self._files:
+                self._files[video.path] = index_video(video.path)
+            self._indices[number] = segment_of(self._files[video.path], start_s=video.start_s, end_s=video.end_s)
         index = self._indices[number]
         frames = self._sampled(number, index, place)
         if self._frames is None:

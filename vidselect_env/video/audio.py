@@ -49,10 +49,12 @@ def mel_spectrograms(
     samples, which are in [-1, 1]. Where there is no sound (before its start, after its end, in gaps) there
     is silence. The paper takes windows twice as long as clips; it gives neither sample rate nor step.
 
-    The track is decoded once, as far as it is needed, and held: 230 MB an hour at 16 kHz.
+    The track is decoded once, from its start as far as it is needed (so that a segment's samples are those of the
+    whole file), and what the windows cover is held: 230 MB an hour at 16 kHz.
 
     Args:
-        centres_s: (L,) seconds from the first frame of the video to the middle of each window, in any order.
+        centres_s: (L,) seconds from the first frame of the file to the middle of each window, in any order. A
+            window that goes beyond a segment hears the file.
         window_s: seconds of a window.
         sample_rate: samples/s that the sound is brought to.
         index: of the same file, where the caller has it already (`index_video`).
@@ -122,7 +124,7 @@ def _read_track(
 def _first_frame_s(index: VideoIndex, video: VideoStream) -> float | None:
     """Seconds at which the first frame is shown, on the clock of the file; None where that is not known."""
     if index.has_timestamps:
-        return float(int(index.pts[0]) * index.time_base)
+        return float(int(index.file.pts[0]) * index.time_base)
     if video.start_time is None or video.time_base is None:
         return None
     return float(video.start_time * Fraction(video.time_base))

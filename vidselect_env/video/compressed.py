@@ -33,7 +33,7 @@ from torch.nn import functional
 
 from vidselect_env.video.decode import FrameOutput, FrameSize, checked_indices, inside_video, read_sets
 from vidselect_env.video.errors import VideoError
-from vidselect_env.video.index import VideoIndex, VideoInfo, index_video
+from vidselect_env.video.index import VideoIndex, index_video
 from vidselect_env.video.residual import ResidualOutput
 from vidselect_env.video.vectors import (
     CELL,
@@ -68,8 +68,8 @@ class CompressedSignals:
         earlier reference. Zero in I-frames, and in frames none of whose references is in the video. None if
         not asked for.
     intra: (K, 3, h, w) uint8 RGB, the frame `last_intra`; None if not asked for.
-    last_intra: (K,) int64, number of the I-frame at or before each frame; where decoding began without one
-        (intra refresh), of the frame at which it began.
+    last_intra: (K,) int64, number of the I-frame at or before each frame (negative where that is before the
+        segment); where decoding began without one (intra refresh), of the frame at which it began.
     """
 
     displacement: Tensor
@@ -103,9 +103,7 @@ def read_compressed(
     """
     index = index_video(path) if index is None else index
     distinct, rows = np.unique(inside_video(checked_indices(frame_indices), index.info), return_inverse=True)
-    watcher = CompressedWatcher(
-        index.info, distinct, grid=grid, residual_size=residual_size, intra_size=intra_size, is_key=index.is_key
-    )
+    watcher = CompressedWatcher(index, distinct, grid=grid, residual_size=residual_size, intra_size=intra_size)
     read_sets(path, [], index=index, watchers=[watcher])
     signals, order = watcher.signals(), torch.from_numpy(rows)
     if torch.equal(order, torch.arange(len(distinct))):
@@ -161,14 +159,13 @@ class CompressedWatcher:
     It holds the last anchor, the B-frames since, and the outputs: memory does not grow with the video.
 
     Args:
-        info: of the video.
+        index: of the video.
         wanted: (K,) frame numbers, sorted and distinct.
         grid, residual_size, intra_size: as in `read_compressed`.
-        is_key: (num_frames,) bool, the index's: where it is known, fewer frames have to be decoded.
 
     Attributes:
         wanted: the frames that have to be decoded for it: those wanted, and on to where each must have had
-            its future reference.
+            its future reference, after a segment's end too.
 
     Raises:
         VideoError: FFmpeg exports no vectors for this codec.
@@ -176,18 +173,19 @@ class CompressedWatcher:
 
     def __init__(
         self,
-        info: VideoInfo,
+        index: VideoIndex,
         wanted: NDArray[np.int64],
         *,
         grid: tuple[int, int] | None = None,
         residual_size: FrameSize | None = None,
         intra_size: FrameSize | None = None,
-        is_key: NDArray[np.bool_] | None = None,
     ) -> None:
+        info = index.info
         if info.codec not in CODECS_WITH_VECTORS:
             advice = "re-encode as H.264 or MPEG-4, or choose a signal that is made of pixels"
             raise VideoError(info.path, f"codec {info.codec!r} exports no motion vectors: {advice}")
-        self.wanted = frames_to_decode(wanted, info.num_frames, is_key)
+        file = index.file
+        self.wanted = frames_to_decode(wanted + index.first, file.info.num_frames, file.is_key) - index.first
         self._info = info
         self._rows = {int(number): row for row, number in enumerate(wanted)}
         self._missing = set(self._rows)

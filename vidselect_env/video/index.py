@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import av
@@ -20,6 +20,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from vidselect_env.video.errors import VideoError
+from vidselect_env.video.segment import check_segment, frames_shown
 
 # FFmpeg draws text files (.txt, .nfo, .bin ...) as pictures of a terminal.
 TEXT_CODECS = ("ansi", "bintext", "idf", "xbin")
@@ -28,6 +29,8 @@ TEXT_CODECS = ("ansi", "bintext", "idf", "xbin")
 @dataclass(frozen=True, kw_only=True)
 class VideoInfo:
     """What a video is. Height and width are upright: those of the picture after its rotation.
+
+    Of a segment, `num_frames` and `duration_s` are its own and the others those of its file.
 
     fps: frames a second (frames/s), as the file states its average.
     duration_s: seconds from the first frame to the end of the last.
@@ -48,12 +51,20 @@ class VideoInfo:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class VideoIndex:
-    """Every frame of a video, in presentation order.
+    """Every frame of a video, or of a segment of it, in presentation order.
+
+    Whoever reads a segment numbers its frames from 0, and what has to be decoded before its first frame, or
+    after its last, has numbers outside of it, as far as the file goes. With `first=30` and 20 frames::
+
+        number in the file     28 29 30 31 ... 49 50
+        number in the segment  -2 -1  0  1 ... 19 20
 
     pts: (num_frames,) int64, sorted, in units of `time_base` seconds.
     is_key: (num_frames,) bool, whether decoding can start at the frame.
     has_timestamps: False where the file does not tell when its frames are shown; they were then counted by
         decoding, `pts` is 0, 1, 2 ..., and reading cannot skip any of them.
+    whole_file: of a segment, the index of its file; None where this is it.
+    first: number in the file of frame 0.
     """
 
     info: VideoInfo
@@ -61,6 +72,8 @@ class VideoIndex:
     is_key: NDArray[np.bool_]
     time_base: Fraction
     has_timestamps: bool = True
+    whole_file: VideoIndex | None = None
+    first: int = 0
 
     def __post_init__(self) -> None:
         for name in ("pts", "is_key"):
@@ -68,6 +81,16 @@ class VideoIndex:
                 raise ValueError(
                     f"{name} {getattr(self, name).shape} must have one value a frame ({self.info.num_frames})"
                 )
+
+    @property
+    def file(self) -> VideoIndex:
+        """The index of the whole file."""
+        return self if self.whole_file is None else self.whole_file
+
+    @property
+    def shown_s(self) -> NDArray[np.float64]:
+        """When each frame is shown, (num_frames,) seconds from the first frame of the file."""
+        return (self.pts - self.file.pts[0]) * float(self.time_base)
 
 
 @contextmanager
@@ -99,8 +122,14 @@ def open_video(path: str | os.PathLike[str], *, num_threads: int = 1) -> Iterato
         raise VideoError(path, f"FFmpeg cannot {doing} it: {error.strerror}") from error
 
 
-def index_video(path: str | os.PathLike[str]) -> VideoIndex:
+def index_video(
+    path: str | os.PathLike[str], *, start_s: float | None = None, end_s: float | None = None
+) -> VideoIndex:
     """List the frames of a video from its packets, decoding only as far as the first frame (its rotation).
+
+    With `start_s` or `end_s` it lists those of the segment: the frames that are shown in [start_s, end_s)
+    seconds, counted from the first frame of the file; None stands for the file's own start or end. Reading a
+    segment begins at the last keyframe before it.
 
     Frames that an edit list hides are left out, and so are frames that come before the first keyframe,
     which cannot be decoded. A video whose packets do not tell the order of its frames (no timestamps, or
@@ -108,15 +137,17 @@ def index_video(path: str | os.PathLike[str]) -> VideoIndex:
     whole to count them, which takes as long as reading it.
 
     Raises:
+        ValueError: `start_s` is negative, or `end_s` not after it.
         VideoError: the file is missing, damaged, cut short (MP4; of other formats what is there counts), or
-            has no video.
+            has no video; no frame of it is in the segment, or the segment ends more than one frame after it.
     """
+    check_segment(start_s, end_s)
     with open_video(path) as (container, stream):
         index = _index_packets(path, container, stream)
     if index is None:
         with open_video(path) as (container, stream):
             index = _index_frames(path, container, stream)
-    return index
+    return segment_of(index, start_s=start_s, end_s=end_s)
 
 
 def probe(path: str | os.PathLike[str]) -> VideoInfo:
@@ -126,6 +157,31 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
         VideoError: as `index_video`.
     """
     return index_video(path).info
+
+
+def segment_of(index: VideoIndex, *, start_s: float | None, end_s: float | None) -> VideoIndex:
+    """The frames of a file that are shown in [start_s, end_s), out of its index; arguments and errors as there."""
+    check_segment(start_s, end_s)
+    if start_s is None and end_s is None:
+        return index
+    info = index.info
+    part = frames_shown(index.pts, time_base=index.time_base, start_s=start_s, end_s=end_s)
+    named = f"segment [{start_s or 0:g}, {info.duration_s if end_s is None else end_s:g}) s"
+    # How long the last frame is shown is not told: that is the average, and other tools' durations differ a little.
+    if (start_s or 0) >= info.duration_s or (end_s or 0) > info.duration_s + 1 / info.fps:
+        raise VideoError(info.path, f"{named} is outside the file, which lasts {info.duration_s:.3f} s")
+    pts = index.pts[part]
+    if not len(pts):
+        raise VideoError(info.path, f"{named} has no frame: at {info.fps:g} frames/s it lies between two")
+    duration_s = float((int(pts[-1]) - int(pts[0])) * index.time_base) + 1 / info.fps
+    return replace(
+        index,
+        info=replace(info, num_frames=len(pts), duration_s=duration_s),
+        pts=pts,
+        is_key=index.is_key[part],
+        whole_file=index,
+        first=part.start,
+    )
 
 
 def _index_packets(path: str | os.PathLike[str], container: InputContainer, stream: VideoStream) -> VideoIndex | None:

@@ -186,6 +186,10 @@ def _chunks(
     everything = stream_frames(path, np.arange(index.info.num_frames), index=index)
     bar = tqdm(everything, total=index.info.num_frames, desc="motion", unit="frame", disable=not progress)
     for number, frame in bar:
+        if not 0 <= number < index.info.num_frames:  # on the way to a segment
+            continue
+        if number == 0:
+            numbers = []
         small = reformatter.reformat(
             frame, width=width, height=height, format=pixel_format, interpolation=Interpolation.POINT, threads=1
         )

@@ -42,13 +42,22 @@ def stream_frames(
 
     Args:
         wanted: (K,) frame numbers, sorted and distinct.
-        index: of the file.
+        index: of the file, or of a segment of it; what is decoded on the way to a segment has negative numbers, and
+            frames after its end can be wanted too.
         num_threads: threads of the decoder.
         export_vectors: frames carry the codec's motion vectors, where it has any, as side data.
 
     Raises:
         VideoError: the file cannot be read, or a wanted frame does not decode (it is damaged).
     """
+    frames = _file_frames(path, wanted + index.first, index.file, num_threads, export_vectors)
+    return ((number - index.first, frame) for number, frame in frames)
+
+
+def _file_frames(
+    path: str | os.PathLike[str], wanted: NDArray[np.int64], index: VideoIndex, num_threads: int, export_vectors: bool
+) -> Iterator[tuple[int, VideoFrame]]:
+    """As `stream_frames`, of a whole file."""
     runs = _plan(index, wanted)
     if runs != [(0, 0, len(wanted))]:
         try:

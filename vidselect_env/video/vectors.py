@@ -135,12 +135,12 @@ def upright(displacement: NDArray[np.float32], quarter_turns: int) -> NDArray[np
     return displacement
 
 
-def frames_to_decode(wanted: NDArray[np.int64], num_frames: int, is_key: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+def frames_to_decode(wanted: NDArray[np.int64], num_frames: int, is_key: NDArray[np.bool_]) -> NDArray[np.int64]:
     """The `wanted` frames, and those after each up to the next keyframe, or `MAX_B_FRAMES` where that is far.
 
     Example: keyframes 0, 12, 24 and wanted 10, 12 -> 10, 11, 12.
     """
-    keys = np.append([] if is_key is None else np.flatnonzero(is_key), num_frames - 1).astype(np.int64)
+    keys = np.append(np.flatnonzero(is_key), num_frames - 1).astype(np.int64)
     ends = np.minimum(wanted + MAX_B_FRAMES, keys[np.searchsorted(keys[:-1], wanted)])
     spans = [np.arange(start, end + 1) for start, end in zip(wanted.tolist(), ends.tolist(), strict=True)]
     return np.unique(np.concatenate([wanted, *spans]))

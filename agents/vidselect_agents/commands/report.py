@@ -59,7 +59,7 @@ def report(folder: Path, agent: Any, experiment: Experiment, *, name: str, seed:
 def references(test: SelectionProblem, *, seed: int) -> dict[str, Selector | Reference]:
     """The rows of every table: random, uniform, dense, and what sees the answers, as far as they are known."""
     rows: dict[str, Selector | Reference] = {name: agent_class(name)(test.shapes, seed=seed) for name in UNTRAINED}
-    known = test.answers(torch.zeros(1, dtype=torch.int64, device=test.source.device)).nearness is not None
+    known = test.answers(torch.zeros(1, dtype=torch.int64, device=test.source.device)).spans_s is not None
     return rows | {name: REFERENCES[name]() for name in REFERENCES if name != "nearest" or known}
 
 

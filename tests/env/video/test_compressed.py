@@ -105,7 +105,7 @@ def test_grid_averages_the_cells(video):
 def test_watcher_makes_the_same_signals_in_a_pass_that_others_read_in(video):
     index = index_video(video)
     wanted = np.array([7, 30, 31])
-    watcher = CompressedWatcher(index.info, wanted, residual_size=WHOLE)
+    watcher = CompressedWatcher(index, wanted, residual_size=WHOLE)
     (frames,) = read_sets(video, [(torch.tensor([[50, 2]]), WHOLE)], index=index, watchers=[watcher])
     assert torch.equal(frames[0], read_frames(video, [50, 2], sizes=[WHOLE])[0])
     alone = read_compressed(video, wanted, residual_size=WHOLE)
@@ -117,14 +117,14 @@ def test_watcher_makes_the_same_signals_in_a_pass_that_others_read_in(video):
 def test_watcher_holds_a_few_frames_however_long_the_video(pans):
     for kind, path in pans.items():
         index = index_video(path)
-        watcher = CompressedWatcher(index.info, np.arange(60))
+        watcher = CompressedWatcher(index, np.arange(60))
         for number, frame in stream_frames(path, np.arange(60), index=index, export_vectors=True):
             watcher.see(number, frame)
             assert len(watcher._past) + len(watcher._pending) <= 7, kind
 
 
 def test_watcher_that_missed_a_wanted_frame_says_so(video):
-    watcher = CompressedWatcher(index_video(video).info, np.array([3, 9]))
+    watcher = CompressedWatcher(index_video(video), np.array([3, 9]))
     with pytest.raises(ValueError, match="frame 3 is wanted"):
         watcher.signals()
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vidselect_env.bank import BankError, ClipBank
 from vidselect_env.bank.spec import OUTPUTS
+from vidselect_env.datasets.labels import padded_spans
 
 
 class BankSource:
@@ -41,7 +42,10 @@ class BankSource:
         self.targets = bank.targets.to(self.device)
         self.num_classes = bank.num_classes
         self.num_candidates = bank.offsets.diff()
-        self.video_paths = bank.video_paths
+        self.video_paths, self.segments_s = bank.video_paths, bank.segments_s
+        self._truth: tuple[Tensor, Tensor] | None = None
+        if any(bank.action_spans_s) and bank.spans_s is not None:
+            self._truth = (bank.spans_s.to(self.device), padded_spans(bank.action_spans_s).to(self.device))
         self._starts = bank.offsets[:-1].to(self.device)
         self._probabilities = bank.field("logits").joined().float().softmax(-1).to(self.device)
         self._fields = {
@@ -70,6 +74,11 @@ class BankSource:
         rows = self._rows(videos, candidates)
         kept = self._fields["num_bins"].take(rows.view(-1)).view(rows.shape)
         return self._bins_gmacs[kept - 1]
+
+    def truth(self, videos: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor] | None:
+        if self._truth is None:
+            return None
+        return self._truth[0][self._rows(videos, candidates)], self._truth[1][videos]
 
     def prefetch(self, videos: Tensor) -> None:
         """Nothing to do: all is at hand."""

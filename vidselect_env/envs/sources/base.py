@@ -18,7 +18,7 @@ class Source(Protocol):
     """What a problem asks.
 
     shapes: of one candidate, of every field that can be looked at: those of a bank, and `predictions`.
-    num_classes: C. num_candidates: (V,) int64.
+    num_classes: C. num_candidates: (V,) int64. segments_s: V parts of files; empty where all are whole.
     knows_all: every candidate's probabilities are at hand, so rewards of all arms cost nothing.
     """
 
@@ -27,6 +27,7 @@ class Source(Protocol):
     num_classes: int
     num_candidates: Tensor
     video_paths: tuple[str, ...]
+    segments_s: tuple[tuple[float | None, float | None], ...]
     device: torch.device
     knows_all: bool
 
@@ -42,6 +43,9 @@ class Source(Protocol):
 
     def clip_gmacs(self, videos: Tensor, candidates: Tensor) -> Tensor:
         """The classifier's own multiply-adds for candidates (B, K) of videos (B,), in units of 1e9: (B, K)."""
+
+    def truth(self, videos: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Where candidates (B, K) lie and where the action is, in seconds: (B, K, 2) and (B, A, 2); None if unknown."""
 
     def prefetch(self, videos: Tensor) -> None:
         """These videos (B,) will be asked for next."""

@@ -57,13 +57,15 @@ class LiveSource:
         self.targets = targets_of([video.labels for video in dataset.videos], len(dataset.class_names)).to(self.device)
         self.num_candidates = torch.full((len(dataset),), spec.grid.num_clips)
         self.video_paths = tuple(video.path for video in dataset.videos)
+        self.segments_s = tuple(video.segment_s for video in dataset.videos)
         self.num_classes = self.classifier.num_classes
         decoded = [field for field in spec.fields if field not in OUTPUTS]
         self.shapes: Mapping[str, tuple[int, ...]] = {field: spec.shape(field) for field in decoded} | {
-            "features": (self.classifier.feature_dim,),
             "logits": (self.num_classes,),
             "predictions": (self.num_classes,),
         }
+        if self.classifier.has_features:
+            self.shapes = {**self.shapes, "features": (self.classifier.feature_dim,)}
         self._videos = dataset.videos
         self._pool = ThreadPoolExecutor(num_workers)
         self._decoded: OrderedDict[int, Future[VideoClips]] = OrderedDict()
@@ -93,6 +95,9 @@ class LiveSource:
         kept = self._said(videos, candidates).num_bins
         assert kept is not None
         return torch.tensor(self.spec.bins_gmacs, device=self.device)[kept - 1].view(candidates.shape)
+
+    def truth(self, videos: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor] | None:
+        return None
 
     def prefetch(self, videos: Tensor) -> None:
         self._batch = max(self._batch, len(videos))

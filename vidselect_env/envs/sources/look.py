@@ -35,6 +35,7 @@ class LookSource:
         self.num_classes = len(spec.class_names)
         self.shapes: Mapping[str, tuple[int, ...]] = {field: spec.shape(field) for field in spec.fields}
         self.video_paths: tuple[str, ...] = (index.info.path,)
+        self.segments_s: tuple[tuple[float | None, float | None], ...] = ()
         self._seen: dict[str, Tensor] = {}
         self._row_of = torch.full((len(self.frames),), -1)
 
@@ -61,6 +62,9 @@ class LookSource:
 
     def clip_gmacs(self, videos: Tensor, candidates: Tensor) -> Tensor:
         return torch.full(candidates.shape, self.spec.classifier_gmacs)
+
+    def truth(self, videos: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor] | None:
+        return None
 
     def prefetch(self, videos: Tensor) -> None:
         """Nothing to do: there is one video."""
