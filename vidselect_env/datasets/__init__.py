@@ -1,19 +1,26 @@
-"""Datasets by name: `synthetic`, `synthetic-trimmed`, `synthetic-speeds`, `folder:PATH`, `csv:PATH`."""
+"""Datasets by name: `synthetic`, `synthetic-trimmed`, `synthetic-speeds`, `folder:PATH`, `csv:PATH`.
+
+Or by their authors' own files, such as `ucf101:ROOT@1`: `docs/datasets.md` has a table of these.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 from vidselect_env.cache import cache_dir
 from vidselect_env.datasets.base import LabelledVideo, VideoDataset
 from vidselect_env.datasets.folder import folder_dataset
 from vidselect_env.datasets.manifest import manifest_dataset
+from vidselect_env.datasets.official import OFFICIAL, official_dataset
 from vidselect_env.datasets.scenes import KINDS
 from vidselect_env.datasets.synthetic import synthetic_dataset
 
 __all__ = ["LabelledVideo", "VideoDataset", "load_dataset"]
 
-_READERS = {"folder": folder_dataset, "csv": manifest_dataset}
+_READERS = {"folder": folder_dataset, "csv": manifest_dataset} | {
+    kind: partial(official_dataset, kind=kind) for kind in OFFICIAL
+}
 _SYNTHETIC = {f"synthetic{suffix}": kind for kind, (suffix, *_) in KINDS.items()}
 
 
@@ -24,7 +31,8 @@ def load_dataset(
 
     Args:
         name: `synthetic` (untrimmed motion, made on first use), `synthetic-trimmed` (the same actions,
-            trimmed), `synthetic-speeds` (trimmed, still, slow and fast), `folder:PATH` or `csv:PATH`.
+            trimmed), `synthetic-speeds` (trimmed, still, slow and fast), `folder:PATH`, `csv:PATH`, or one by its
+            official files, `ucf101:ROOT@2`: the names are those of `official.OFFICIAL`.
         split: `train`, `test`, or what the dataset has; real ones also know `all`.
         num_videos: how many synthetic training videos to make, and half as many for testing; of a real
             dataset, keep so many, evenly taken from its list.
