@@ -67,7 +67,7 @@ def frame_pattern(folder: str | os.PathLike[str]) -> FramePattern:
     except OSError as error:
         raise VideoError(folder, f"the folder cannot be listed: {error.strerror}") from error
     if not found:
-        raise VideoError(folder, "the folder holds no numbered picture (00001.jpg, 00002.jpg ...)")
+        raise VideoError(folder, "Is a directory, and not one of numbered pictures (00001.jpg, 00002.jpg ...)")
     first = min(found, key=lambda name: int(found[name][2]))
     prefix, digits, suffix = found[first].groups()
     pattern = FramePattern(prefix, len(digits), suffix, int(digits), len(found))

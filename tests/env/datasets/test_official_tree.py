@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -69,6 +70,19 @@ def test_every_reader_says_what_an_empty_folder_lacks(tmp_path, kind):
         load_dataset(f"{kind}:{tmp_path}/nowhere", split="train")
     with pytest.raises(ValueError, match="unknown dataset"):
         load_dataset(f"{kind}:", split="train")
+
+
+def test_every_reader_and_variant_has_its_row_in_the_docs():
+    rows = [
+        line
+        for line in (Path(__file__).resolve().parents[3] / "docs" / "datasets.md").read_text().splitlines()
+        if line.startswith("|")
+    ]
+    for kind, family in OFFICIAL.items():
+        rows_of_kind = [row for row in rows if f"`{kind}:ROOT" in row]
+        assert rows_of_kind, kind
+        for variant in family.variants[1:2]:
+            assert any(f"@{variant}" in row or f", {variant}" in row for row in rows_of_kind), (kind, variant)
 
 
 def test_only_the_first_few_are_named(tmp_path, plant, capsys):

@@ -90,7 +90,7 @@ def test_a_missing_picture_is_named(tmp_path):
     (tmp_path / "v" / "00003.jpg").unlink()
     with pytest.raises(VideoError, match=r"picture '00003.jpg' is missing: it has 5 pictures"):
         index_video(tmp_path / "v")
-    with pytest.raises(VideoError, match="holds no numbered picture"):
+    with pytest.raises(VideoError, match="Is a directory, and not one of numbered pictures"):
         index_video(tmp_path)
 
 

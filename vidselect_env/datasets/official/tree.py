@@ -25,7 +25,7 @@ class Tree:
     frame_folders: tuple[str, ...]
 
     def absolute(self, path: str) -> str:
-        return os.path.join(self.root, path)
+        return f"{self.root}/{path}"
 
     def find(self, *names: str) -> str | None:
         """The first of some annotation files that is there, the one nearest to the root; None for none.
@@ -73,10 +73,12 @@ def walk(root: str, *, frame_folders: bool = False) -> Tree:
     top = os.path.expanduser(root)
     if not os.path.isdir(top):
         raise ValueError(f"dataset folder {root!r} is not a folder")
-    videos, annotations, frames = [], [], []
+    videos: list[tuple[int, str]] = []  # how deep a path is, and itself
+    annotations, frames = videos.copy(), videos.copy()
     pending, followed = [""], {os.path.realpath(top)}
     while pending:
         here = pending.pop()
+        depth = _depth(here) + bool(here)
         with os.scandir(os.path.join(top, here)) as entries:
             for entry in entries:
                 path = f"{here}/{entry.name}" if here else entry.name
@@ -85,15 +87,15 @@ def walk(root: str, *, frame_folders: bool = False) -> Tree:
                     continue
                 if entry.is_dir():
                     if frame_folders and entry.name.isdigit():
-                        frames.append(path)
+                        frames.append((depth, path))
                     elif not entry.is_symlink() or _follow(entry.path, followed):
                         pending.append(path)
                 elif suffix in VIDEO_SUFFIXES and entry.is_file():
-                    videos.append(path)
+                    videos.append((depth, path))
                 elif suffix in ANNOTATION_SUFFIXES and entry.is_file():
-                    annotations.append(path)
-    nearest = [tuple(sorted(paths, key=lambda path: (_depth(path), path))) for paths in (videos, annotations, frames)]
-    return Tree(root=top, videos=nearest[0], annotations=nearest[1], frame_folders=nearest[2])
+                    annotations.append((depth, path))
+    nearest = [tuple(path for _, path in sorted(paths)) for paths in (videos, annotations, frames)]
+    return Tree(root=top.rstrip("/") or "/", videos=nearest[0], annotations=nearest[1], frame_folders=nearest[2])
 
 
 def _depth(path: str) -> int:
