@@ -38,8 +38,9 @@ class Tree:
         """
         for name in names:
             found = [path for path in self.annotations if f"/{path}".endswith(f"/{name}")]
-            if len(found) > 1 and _depth(found[0]) == _depth(found[1]) and not self._alike(found[0], found[1]):
-                raise ValueError(f"{self.root!r} has two different files {name}: {found[0]!r} and {found[1]!r}")
+            for other in found[1:]:
+                if _depth(other) == _depth(found[0]) and not self._alike(found[0], other):
+                    raise ValueError(f"{self.root!r} has two different files {name}: {found[0]!r} and {other!r}")
             if found:
                 return self.absolute(found[0])
         return None
