@@ -1,21 +1,27 @@
-"""Datasets by name: `synthetic`, `synthetic-trimmed`, `synthetic-speeds`, `folder:PATH`, `csv:PATH`,
-`grid:ROOT@TASK`."""
+"""Datasets by name: `synthetic`, `synthetic-trimmed`, `synthetic-speeds`, `folder:PATH`, `csv:PATH`, `grid:ROOT@TASK`.
+
+Or by their authors' own files, such as `ucf101:ROOT@1`: `docs/datasets.md` has a table of these.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 from vidselect_env.datasets.base import LabelledVideo, VideoDataset
 from vidselect_env.datasets.folder import folder_dataset
 from vidselect_env.datasets.grid import grid_dataset
 from vidselect_env.datasets.manifest import manifest_dataset
+from vidselect_env.datasets.official import OFFICIAL, official_dataset
 from vidselect_env.datasets.scenes import KINDS
 from vidselect_env.datasets.synthetic import synthetic_dataset
 from vidselect_env.files import cache_dir
 
 __all__ = ["LabelledVideo", "VideoDataset", "load_dataset"]
 
-_READERS = {"folder": folder_dataset, "csv": manifest_dataset, "grid": grid_dataset}
+_READERS = {"folder": folder_dataset, "csv": manifest_dataset, "grid": grid_dataset} | {
+    kind: partial(official_dataset, kind=kind) for kind in OFFICIAL
+}
 _SYNTHETIC = {f"synthetic{suffix}": kind for kind, (suffix, *_) in KINDS.items()}
 
 
@@ -26,8 +32,8 @@ def load_dataset(
 
     Args:
         name: `synthetic` (untrimmed motion, made on first use), `synthetic-trimmed` (the same actions,
-            trimmed), `synthetic-speeds` (trimmed, still, slow and fast), `folder:PATH`, `csv:PATH` or
-            `grid:ROOT@TASK`.
+            trimmed), `synthetic-speeds` (trimmed, still, slow and fast), `folder:PATH`, `csv:PATH`,
+            `grid:ROOT@TASK`, or one by its official files, `ucf101:ROOT@2`: the names are those of `official.OFFICIAL`.
         split: `train`, `test`, or what the dataset has; real ones also know `all`. To choose settings by: `val`, and
             `fit` to learn on meanwhile. Where the data have no `val`, that is a fifth of `train` by a hash of the
             paths, and `fit` the rest of it; where they have one, `fit` is `train`.

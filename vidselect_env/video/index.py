@@ -20,6 +20,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from vidselect_env.video.errors import VideoError
+from vidselect_env.video.frame_folder import input_of
 from vidselect_env.video.segment import check_segment, frames_shown
 
 # FFmpeg draws text files (.txt, .nfo, .bin ...) as pictures of a terminal.
@@ -95,15 +96,15 @@ class VideoIndex:
 
 @contextmanager
 def open_video(path: str | os.PathLike[str], *, num_threads: int = 1) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """The opened file and its best video stream; packets of other streams are left out.
+    """The opened file, or folder of pictures, and its best video stream; packets of other streams are left out.
 
     Raises:
         VideoError: the file cannot be opened or has no video, or FFmpeg fails while it is open.
     """
     doing = "open"
     try:
-        # `file:` keeps names such as `a:b.mp4` from being taken for an address on a network.
-        with av.open(f"file:{os.fspath(path)}", mode="r", metadata_errors="replace") as container:
+        address, kind, options = input_of(path)
+        with av.open(address, "r", format=kind, options=dict(options), metadata_errors="replace") as container:
             doing = "decode"
             stream = container.streams.best("video")
             if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:

@@ -14,6 +14,7 @@ COMMANDS = {
     "recognise": "name the action of video files by the clips that a run chooses",
     "bank": "build a bank, what a classifier says about every candidate clip, or show one",
     "classifier": "train a clip classifier, or only its last layer",
+    "mean": "the mean over official splits, of one run each",
     "benchmark": "many agents, several seeds, one table",
 }
 

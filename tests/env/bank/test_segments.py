@@ -8,19 +8,18 @@ import av
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 
 from vidselect_classifiers import ClipGeometry, make_classifier
 from vidselect_env.bank import BankError, SignalSpec, SkimSpec, bank_spec, build_bank, open_bank
 from vidselect_env.bank.decode import decode_video, read_with_fields
-from vidselect_env.bank.read import sha256_of
-from vidselect_env.clip_loader import ClipLoader
 from vidselect_env.datasets import LabelledVideo, VideoDataset
 from vidselect_env.datasets.synthetic import synthetic_dataset
-from vidselect_env.envs.frame_select import FrameSelectProblem
-from vidselect_env.envs.sources import BankSource, LiveSource, thumbnails
-from vidselect_env.recognition import recognise
+from vidselect_env.envs.contract import Needs
+from vidselect_env.envs.render import thumbnails
+from vidselect_env.envs.sources import BankSource, LiveSource
+from vidselect_env.experiment.config import ProblemConfig
+from vidselect_env.experiment.recognise import recognise
+from vidselect_env.fitting.loader import ClipLoader
 from vidselect_env.video.decode import FrameSize
 from vidselect_env.video.index import index_video
 
@@ -96,23 +95,9 @@ def test_a_bank_remembers_segments_actions_and_where_its_candidates_lie(built, s
     assert torch.equal(again.candidate_spans_s(), spans)
 
 
-def test_a_bank_that_was_built_without_spans_says_so_when_asked(tmp_path, built):
-    folder, bank = built
-    for file in folder.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    shard = tmp_path / "shard-00000.safetensors"
-    with safe_open(shard, framework="pt") as opened:
-        tensors = {name: opened.get_tensor(name) for name in opened.keys() if name != "spans_s"}  # noqa: SIM118
-        header = opened.metadata()
-    old = (sha256_of(shard), shard.stat().st_size)
-    save_file(tensors, shard, metadata=header)
-    manifest = tmp_path / "manifest.json"
-    text = manifest.read_text().replace(old[0], sha256_of(shard)).replace(str(old[1]), str(shard.stat().st_size))
-    manifest.write_text(text)
-    opened_bank = open_bank(tmp_path)
-    assert torch.equal(opened_bank.field("logits").joined(), bank.field("logits").joined())
+def test_a_bank_that_knows_no_spans_says_so_when_asked(make_bank):
     with pytest.raises(BankError, match="does not say where its candidates lie: build it again"):
-        opened_bank.candidate_spans_s()
+        make_bank().candidate_spans_s()
 
 
 def test_parts_must_be_of_every_video(make_bank):
@@ -176,23 +161,27 @@ def test_a_clip_loader_takes_clips_of_the_segment(classifier, brightness_video):
 
 
 def test_recognition_looks_at_the_segment_and_tells_seconds_of_the_file(classifier, brightness_video):
-    seen = []
+    class Last:
+        """Takes the last candidate, and remembers what it saw."""
 
-    def last(problem, contexts):
-        seen.append(problem.observe(contexts)[0, :, 0])
-        chosen = torch.zeros(1, 4, dtype=torch.bool)
-        chosen[0, 3] = True
-        return chosen
+        needs = Needs(fields=("skim",), environment="VideoFrameSelect-v0", observation="skim")
 
-    spec = spec_of(bright_dataset(brightness_video), classifier, fields=("skim",))
+        def select(self, looks):
+            self.seen = looks.field("skim")[0, :, 0]
+            return looks.best(looks.places)
+
+        def cost_gmacs(self, shapes):
+            return 0.0
+
+    spec, selector = spec_of(bright_dataset(brightness_video), classifier, fields=("skim",)), Last()
     found = recognise(
         brightness_video,
+        selector,
         classifier=classifier,
         spec=spec,
-        make_problem=lambda source: FrameSelectProblem(source, num_frames=4, num_kept=1, observation="skim"),
-        select=last,
+        problem=ProblemConfig(frames=4, kept=1),
         start_s=0.8,
         end_s=1.6,
     )
-    assert shown(seen[0]) == [23, 27, 31, 35]
+    assert shown(selector.seen) == [23, 27, 31, 35]
     assert found.start_s.tolist() == pytest.approx([0.8 + 12 / 25])
