@@ -31,6 +31,7 @@ class ClassifierOptions:
         sgs_epsilon: keep the map of largest magnitude, as its authors' code does.
         sgs_detach: let the network before it learn nothing from the bins.
         sgs_network: the similarity network of the paper, or of its authors.
+        sgs_order: of the maps that are kept: of their bins, or in time.
         device: cpu, cuda, or auto.
     """
 
@@ -47,6 +48,7 @@ class ClassifierOptions:
     sgs_epsilon: bool = False
     sgs_detach: bool = False
     sgs_network: str = "paper"
+    sgs_order: str = "bins"
     device: str = "auto"
 
     @property
@@ -84,4 +86,5 @@ class ClassifierOptions:
             "epsilon": self.sgs_epsilon,
             "detach": self.sgs_detach,
             "network": self.sgs_network,
+            "order": self.sgs_order,
         }

@@ -18,12 +18,9 @@ from vidselect_classifiers.base import ClipClassifier
 from vidselect_classifiers.cost import gmacs
 from vidselect_classifiers.ragged import RaggedMaps
 from vidselect_classifiers.sgs_bins import EPSILON, angles, bin_weights, centred, magnitude, merge, spherical
+from vidselect_classifiers.sgs_identity import SamplingIdentity
 from vidselect_classifiers.weights import WeightsError
 
-# In saved weights these are numbers.
-KERNELS = ("linear", "kronecker")
-SIMILARITIES = ("magnitude", "angular", "spherical")
-DISTANCES = ("magnitude", "centred")
 NETWORKS = ("paper", "authors")
 LINEAR_STD = 0.01  # of the authors' initial weights
 
@@ -52,6 +49,8 @@ class SimilarityGuidedSampling(nn.Module):
             not the network before it. It changes training, and no result.
         network: the similarity network: `paper`, C hidden channels (section 4.1) and torch's initial weights; or
             `authors`, C / 2 and N(0, 0.01) without biases.
+        order: of the maps that are kept: of their `bins` (Eq. 4), or in `time`, by the weighted mean of what is
+            merged. Ours: neither paper nor code has it. The order of bins says nothing of before and after.
 
     Raises:
         ValueError: an unknown name, a number of bins that is not positive, or an L that does not fit.
@@ -69,17 +68,12 @@ class SimilarityGuidedSampling(nn.Module):
         epsilon: bool = False,
         detach: bool = False,
         network: str = "paper",
+        order: str = "bins",
     ) -> None:
         super().__init__()
-        for name, value, known in (
-            ("kernel", kernel, KERNELS),
-            ("similarity", similarity, SIMILARITIES),
-            ("distance", distance, DISTANCES),
-            ("network", network, NETWORKS),
-        ):
-            if value not in known:
-                raise ValueError(f"{name} ({value!r}) must be one of {', '.join(known)}")
-        self.kernel, self.similarity, self.distance = kernel, similarity, distance
+        if network not in NETWORKS:
+            raise ValueError(f"network ({network!r}) must be one of {', '.join(NETWORKS)}")
+        self.kernel, self.similarity, self.distance, self.order = kernel, similarity, distance, order
         self.epsilon, self.detach = epsilon, detach
         self._takes_saved_bins = num_bins is None
         if similarity != "magnitude" and num_bins is None:
@@ -91,6 +85,7 @@ class SimilarityGuidedSampling(nn.Module):
         self.embed = similarity_network(channels, self.embedding_dim, kind=network)
         self.counted_bins: int | None = None
         self.stage = -1  # the number of the stage that it stands after
+        self._identity()  # checks the names
 
     def _bins(self, num_maps: int) -> tuple[int, ...]:
         if self.num_bins is None:
@@ -110,17 +105,20 @@ class SimilarityGuidedSampling(nn.Module):
             raise ValueError(f"embedding_dim ({wanted}) of bins {self.num_bins} must be {needed}")
         return needed
 
-    def get_extra_state(self) -> Tensor:
-        """What decides its result beside its parameters: it is saved, and hashed, with them.
-
-        The stage, the kernel, a number for similarity, distance and epsilon, and the bins. Weights from before
-        there was a distance have their similarity in its place, which reads as: magnitude, without epsilon.
-        """
-        variant = SIMILARITIES.index(self.similarity) + len(SIMILARITIES) * (
-            DISTANCES.index(self.distance) + len(DISTANCES) * self.epsilon
+    def _identity(self) -> SamplingIdentity:
+        return SamplingIdentity(
+            stage=self.stage,
+            kernel=self.kernel,
+            similarity=self.similarity,
+            distance=self.distance,
+            epsilon=self.epsilon,
+            order=self.order,
         )
+
+    def get_extra_state(self) -> Tensor:
+        """What decides its result beside its parameters, and the bins: it is saved, and hashed, with them."""
         bins = [0] if self.num_bins is None else [self.num_bins] if isinstance(self.num_bins, int) else self.num_bins
-        return torch.tensor([self.stage, KERNELS.index(self.kernel), variant, *bins])
+        return torch.tensor([*self._identity().numbers(), *bins])
 
     def set_extra_state(self, state: Tensor) -> None:
         """Check that parameters are of sampling at the same place, made in the same way.
@@ -131,12 +129,7 @@ class SimilarityGuidedSampling(nn.Module):
             WeightsError: they are not.
         """
         stage, kernel, variant, *bins = state.tolist()
-        others, similarity = divmod(variant, len(SIMILARITIES))
-        epsilon, distance = divmod(others, len(DISTANCES))
-        if not (0 <= kernel < len(KERNELS) and 0 <= epsilon <= 1):
-            raise WeightsError(f"the weights' sampling ({state.tolist()}) must be one that this version knows")
-        found = _described(stage, KERNELS[kernel], SIMILARITIES[similarity], DISTANCES[distance], bool(epsilon))
-        wanted = _described(self.stage, self.kernel, self.similarity, self.distance, self.epsilon)
+        found, wanted = SamplingIdentity.of_numbers(stage, kernel, variant), self._identity()
         if found != wanted:
             raise WeightsError(
                 f"the weights' sampling ({found}) must be the network's ({wanted}); stages are counted from 0"
@@ -187,13 +180,22 @@ class SimilarityGuidedSampling(nn.Module):
         counts = active.sum(-1)
         # The clips by their counts, and each clip's bins that are kept before the others, in order.
         order = counts.argsort(stable=True)
-        kept = active[order].int().argsort(dim=1, descending=True, stable=True)
+        kept = self._places(weights, active)[order].argsort(dim=1, stable=True)
         numbers, sizes = (found.tolist() for found in counts.unique(return_counts=True))
         groups = []
         for number, rows, places in zip(numbers, order.split(sizes), kept.split(sizes), strict=True):
             own = weights[rows].gather(1, places[:, :number, None].expand(-1, -1, weights.shape[2]))
             groups.append(merge(maps.index_select(0, rows), own))
         return RaggedMaps(groups, order=order, lengths=counts)
+
+    def _places(self, weights: Tensor, active: Tensor) -> Tensor:
+        """(B, N) what the bins that are kept are ordered by; the others come after them."""
+        times = torch.arange(weights.shape[2], device=weights.device, dtype=weights.dtype)
+        if self.order == "time":
+            places = (weights.detach() @ times) / weights.detach().sum(-1)
+        else:
+            places = torch.arange(weights.shape[1], device=weights.device, dtype=weights.dtype).expand(len(weights), -1)
+        return places.where(active, torch.inf)
 
     def _never_empty(self, weights: Tensor) -> Tensor:
         """The weights (B, N, T), but one bin of 1 / T each for clips that have no map inside any bin."""
@@ -216,12 +218,6 @@ def similarity_network(channels: int, embedding_dim: int, *, kind: str) -> nn.Se
             assert convolution.bias is not None
             nn.init.zeros_(convolution.bias)
     return nn.Sequential(convolutions[0], nn.ReLU(inplace=True), convolutions[1], nn.BatchNorm1d(embedding_dim))
-
-
-def _described(stage: int, kernel: str, similarity: str, distance: str, epsilon: bool) -> str:
-    """Sampling in a message: `after stage 2, linear kernel, magnitude, centred, with epsilon`."""
-    parts = [f"after stage {stage}", f"{kernel} kernel", similarity]
-    return ", ".join([*parts, *["centred"] * (distance == "centred"), *["with epsilon"] * epsilon])
 
 
 def with_sgs(classifier: ClipClassifier, *, after: str = "layer1", **options: Any) -> ClipClassifier:

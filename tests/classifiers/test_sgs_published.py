@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
@@ -11,6 +12,14 @@ from torch import Tensor, nn
 from vidselect_classifiers import WeightsError, make_classifier, save_weights, weights_sha256
 from vidselect_classifiers.sgs import SimilarityGuidedSampling, with_sgs
 from vidselect_classifiers.sgs_bins import EPSILON, bin_weights, centred, magnitude
+from vidselect_classifiers.sgs_identity import (
+    DISTANCES,
+    EPSILONS,
+    KERNELS,
+    ORDERS,
+    SIMILARITIES,
+    SamplingIdentity,
+)
 
 
 def layer_of(embedding: list[list[float]], **options) -> tuple[SimilarityGuidedSampling, Tensor]:
@@ -159,6 +168,7 @@ def test_unknown_names_are_named():
     for options, message in (
         ({"distance": "cosine"}, r"distance \('cosine'\) must be one of magnitude, centred"),
         ({"network": "mine"}, r"network \('mine'\) must be one of paper, authors"),
+        ({"order": "space"}, r"order \('space'\) must be one of bins, time"),
     ):
         with pytest.raises(ValueError, match=message):
             SimilarityGuidedSampling(4, **options)
@@ -197,10 +207,40 @@ def test_weights_from_before_there_was_a_distance_are_those_of_equation_1(tmp_pa
         make_classifier("tiny_r3d", weights=path, sgs=sgs)
 
 
+def test_every_identity_is_told_apart_by_its_numbers():
+    names = {"kernel": KERNELS, "similarity": SIMILARITIES, "distance": DISTANCES, "epsilon": EPSILONS, "order": ORDERS}
+    identities = [
+        SamplingIdentity(stage=1, **dict(zip(names, each, strict=True))) for each in itertools.product(*names.values())
+    ]
+    numbers = [tuple(identity.numbers()) for identity in identities]
+    assert len(set(numbers)) == len(identities) == 48
+    assert [SamplingIdentity.of_numbers(*each) for each in numbers] == identities
+    assert len({str(identity) for identity in identities}) == 48
+
+
 def test_sampling_of_a_version_to_come_is_refused():
     layer = SimilarityGuidedSampling(4)
-    with pytest.raises(WeightsError, match=re.escape("([-1, 0, 12, 0]) must be one that this version knows")):
-        layer.set_extra_state(torch.tensor([-1, 0, 12, 0]))
+    for numbers in ([-1, 0, 24, 0], [-1, 2, 0, 0]):
+        with pytest.raises(WeightsError, match=re.escape(f"({', '.join(map(str, numbers[:3]))}) is none that this")):
+            layer.set_extra_state(torch.tensor(numbers))
+
+
+def test_maps_are_kept_in_the_order_of_their_bins_or_in_time():
+    # max 8, B = 4: centres 1, 3, 5, 7, so that each of the first three maps is alone in its bin with weight 1.
+    layer, maps = layer_of([[7.0], [3.0], [1.0], [8.0]], num_bins=4, order="time")
+    torch.testing.assert_close(layer(maps).joined().flatten().tolist(), [7.0, 3.0, 1.0])
+    layer.order = "bins"
+    torch.testing.assert_close(layer(maps).joined().flatten().tolist(), [1.0, 3.0, 7.0])
+    # What is merged stands at its weighted mean time: 3 and half of 3.5 at (0 + 0.5 * 3) / 1.5 = 1, before 1 at 2.
+    layer, maps = layer_of([[3.0], [8.0], [1.0], [3.5]], num_bins=4, order="time")
+    torch.testing.assert_close(layer(maps).joined().flatten().tolist(), [3 + 0.5 * 3.5, 1.0])
+
+
+def test_in_times_order_sampling_that_keeps_every_map_changes_nothing():
+    layer, maps = layer_of([[7.0], [1.0], [5.0], [3.0]], kernel="kronecker", order="time")
+    torch.testing.assert_close(layer(maps).joined(), maps)
+    layer.order = "bins"
+    assert not torch.allclose(layer(maps).joined(), maps)
 
 
 def test_the_number_of_bins_is_the_weights_own_unless_another_is_asked_for(tmp_path):
@@ -223,7 +263,7 @@ def test_a_similarity_network_of_another_size_is_refused_by_name(tmp_path):
 
 def test_every_way_of_sampling_has_a_hash_of_its_own():
     hashes = set()
-    for options in ({}, {"distance": "centred"}, {"epsilon": True}, {"distance": "centred", "epsilon": True}):
+    for options in ({}, {"distance": "centred"}, {"epsilon": True}, {"order": "time"}):
         torch.manual_seed(1)
         hashes.add(weights_sha256(with_sgs(make_classifier("tiny_r3d"), **options)))
     assert len(hashes) == 4

@@ -35,12 +35,15 @@ def test_every_option_of_sampling_reaches_the_network():
                 "sgs_epsilon": True,
                 "sgs_detach": True,
                 "sgs_network": "authors",
+                "sgs_order": "time",
             },
         )
     )
-    names = ("num_bins", "kernel", "similarity", "distance", "embedding_dim", "epsilon", "detach")
-    assert [getattr(plain, name) for name in names] == [None, "linear", "magnitude", "magnitude", 8, False, False]
-    assert [getattr(other, name) for name in names] == [(2, 4), "kronecker", "spherical", "centred", 2, True, True]
+    names = ("num_bins", "kernel", "similarity", "distance", "embedding_dim", "epsilon", "detach", "order")
+    of_plain = [None, "linear", "magnitude", "magnitude", 8, False, False, "bins"]
+    of_other = [(2, 4), "kronecker", "spherical", "centred", 2, True, True, "time"]
+    assert [getattr(plain, name) for name in names] == of_plain
+    assert [getattr(other, name) for name in names] == of_other
     assert other.embed[0].out_channels == plain.embed[0].out_channels // 2
 
 
