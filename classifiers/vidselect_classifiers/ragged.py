@@ -1,6 +1,6 @@
 """Clips of one batch whose maps differ in length, on which a network runs as if each were alone.
 
-Shapes: B clips, C channels, T_b maps of clip b, H x W pixels.
+Shapes: B clips, C channels, T_b maps of clip b, M maps of all clips together, H x W pixels.
 """
 
 from __future__ import annotations
@@ -13,12 +13,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+# What treats every value alone, and may so be given all maps of all clips at once.
+POINTWISE = (functional.relu, functional.silu, torch.add)
+
 
 class RaggedMaps:
     """Maps (C, T_b, H, W) of B clips, of equal lengths together: no padding that a convolution could see.
 
-    Modules and torch functions take it in place of a tensor and run once for each length. Batch normalisation
-    in training is the exception: its statistics are those of all clips together, as they would be of a tensor.
+    Modules and torch functions take it in place of a tensor and run once for each length. What does not look
+    from one map to the next, a ReLU, a batch norm, a convolution of one map at a time, runs once for all clips
+    together. Batch normalisation in training so takes its statistics of all clips, as it would of a tensor.
 
     Args:
         groups: for every length, its clips (b, C, T, H, W).
@@ -28,8 +32,37 @@ class RaggedMaps:
     """
 
     def __init__(self, groups: Sequence[Tensor], *, order: Tensor, lengths: Tensor) -> None:
-        self.groups = list(groups)
+        self._groups: list[Tensor] | None = list(groups)
+        self._packed: Tensor | None = None
+        self._sizes = [tuple(group.shape[:3:2]) for group in self._groups]  # b and T
         self.order, self.lengths = order, lengths
+
+    @property
+    def groups(self) -> list[Tensor]:
+        """For every length, its clips."""
+        if self._groups is None:
+            assert self._packed is not None
+            parts = self._packed.split([clips * maps for clips, maps in self._sizes])
+            self._groups = [
+                part.unflatten(0, size).transpose(1, 2) for part, size in zip(parts, self._sizes, strict=True)
+            ]
+        return self._groups
+
+    def packed(self) -> Tensor:
+        """(M, C, H, W): the maps of every clip after one another, of one group after another."""
+        if self._packed is None:
+            self._packed = torch.cat([group.transpose(1, 2).flatten(0, 1) for group in self.groups])
+        return self._packed
+
+    def with_packed(self, packed: Tensor) -> RaggedMaps:
+        """The same clips, of as many maps, with other values (M, C', H', W')."""
+        other = RaggedMaps([], order=self.order, lengths=self.lengths)
+        other._groups, other._packed, other._sizes = None, packed, self._sizes
+        return other
+
+    def is_packable(self) -> bool:
+        """Whether these are maps, and not yet what a pool or a layer made of them."""
+        return self._packed is not None or self.groups[0].dim() == 5
 
     def joined(self) -> Tensor:
         """One tensor in the order of the batch, where the groups have the same shape again, as after pooling."""
@@ -43,10 +76,14 @@ class RaggedMaps:
         cls, func: Callable, types: Iterable[type], args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func is functional.batch_norm and _is_training(*args, **kwargs):
-            return _joint_batch_norm(*args, **kwargs)
+        maps = args[0] if args else None
+        if isinstance(maps, RaggedMaps) and maps.is_packable():
+            if func is functional.batch_norm:
+                return maps.with_packed(func(maps.packed(), *args[1:], **kwargs))
+            if func in POINTWISE and all(_fits(maps, other) for other in args[1:]):
+                return _pointwise(func, maps, *args[1:], **kwargs)
         if getattr(func, "__name__", "") == "conv3d":  # torch hands over an object of its own
-            func = _fast_conv3d
+            return _conv3d(*args, **kwargs)
         return each_group(func, *args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
@@ -57,7 +94,7 @@ class RaggedMaps:
         return functools.partial(each_group, method, self)
 
     def __add__(self, other: Any) -> RaggedMaps:
-        return each_group(torch.add, self, other)
+        return RaggedMaps.__torch_function__(torch.add, (), (self, other))
 
     def __mul__(self, other: Any) -> RaggedMaps:
         return each_group(torch.mul, self, other)
@@ -102,35 +139,52 @@ def takes_ragged(function: Callable) -> Callable:
     return wrapper
 
 
-def _is_training(*args: Any, training: bool = False, **kwargs: Any) -> bool:
-    return args[5] if len(args) > 5 else training
+def _fits(maps: RaggedMaps, other: Any) -> bool:
+    """Whether a pointwise function's second argument has a value for every value of the maps, or one for all."""
+    if isinstance(other, RaggedMaps):
+        return other.is_packable() and other._sizes == maps._sizes and other.packed().shape == maps.packed().shape
+    return not isinstance(other, Tensor) or other.ndim == 0
 
 
-def _fast_conv3d(
-    maps: Tensor,
+def _pointwise(function: Callable, maps: RaggedMaps, *args: Any, **kwargs: Any) -> RaggedMaps:
+    values = function(maps.packed(), *(_packed_of(value) for value in args), **kwargs)
+    if values is maps._packed:  # in place: views of it, made before, are too
+        maps._groups = None
+    return maps.with_packed(values)
+
+
+def _packed_of(value: Any) -> Any:
+    return value.packed() if isinstance(value, RaggedMaps) else value
+
+
+def _conv3d(
+    maps: RaggedMaps,
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Any = 1,
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
+) -> RaggedMaps:
+    """`conv3d`: of all maps at once in two dimensions, where its kernel is one map long."""
+    sizes = (stride, padding, dilation)
+    if not all(isinstance(size, tuple) for size in sizes):
+        return each_group(functional.conv3d, maps, weight, bias, *sizes, groups)
+    if weight.shape[2] == 1 and stride[0] == 1 and padding[0] == 0 and maps.is_packable():
+        in_space = functional.conv2d(
+            maps.packed(), weight.squeeze(2), bias, stride[1:], padding[1:], dilation[1:], groups
+        )
+        return maps.with_packed(in_space)
+    return each_group(_fast_conv3d, maps, weight, bias, *sizes, groups)
+
+
+def _fast_conv3d(
+    maps: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Tensor:
     """`conv3d`; on a CPU always by oneDNN.
 
     torch takes its own, several times slower, where a batch is small, as one clip of a few maps is.
     """
-    sizes = (stride, padding, dilation)
-    if maps.device.type != "cpu" or maps.dtype != torch.float32 or not all(isinstance(size, tuple) for size in sizes):
+    if maps.device.type != "cpu" or maps.dtype != torch.float32:
         return functional.conv3d(maps, weight, bias, stride, padding, dilation, groups)
     return torch.mkldnn_convolution(maps, weight, bias, padding, stride, dilation, groups)
-
-
-def _joint_batch_norm(maps: RaggedMaps, *args: Any, **kwargs: Any) -> RaggedMaps:
-    """Batch norm over the values of all groups, channel by channel."""
-    channels_first = [group.movedim(1, 0) for group in maps.groups]
-    values = [group.flatten(1) for group in channels_first]
-    normed = functional.batch_norm(torch.cat(values, dim=1)[None], *args, **kwargs)[0]
-    parts = normed.split([value.shape[1] for value in values], dim=1)
-    # Copies, not views: a ReLU may work in place.
-    groups = [part.view(group.shape).movedim(0, 1).clone() for part, group in zip(parts, channels_first, strict=True)]
-    return RaggedMaps(groups, order=maps.order, lengths=maps.lengths)

@@ -5,9 +5,11 @@ Shapes: B clips, C channels, T maps in time, N bins (the paper's B), L dimension
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +17,12 @@ from torch import Tensor, nn
 from vidselect_classifiers.base import ClipClassifier
 from vidselect_classifiers.cost import gmacs
 from vidselect_classifiers.ragged import RaggedMaps
+from vidselect_classifiers.sgs_bins import EPSILON, angles, bin_weights, centred, magnitude, merge, spherical
+from vidselect_classifiers.sgs_identity import SamplingIdentity
 from vidselect_classifiers.weights import WeightsError
 
-KERNELS = ("linear", "kronecker")
-SIMILARITIES = ("magnitude", "angular", "spherical")
+NETWORKS = ("paper", "authors")
+LINEAR_STD = 0.01  # of the authors' initial weights
 
 
 class SimilarityGuidedSampling(nn.Module):
@@ -33,10 +37,20 @@ class SimilarityGuidedSampling(nn.Module):
         channels: C of the maps.
         num_bins: along each coordinate: of a magnitude one number, None for T; otherwise one for each
             coordinate, the paper's (4, 8) angles or (2, 4, 4) for radius and angles. May be changed after
-            training (Table A.4).
+            training (Table A.4). Where it is None, weights that are loaded say it.
         kernel: `linear` (Eq. 6), or `kronecker` (Eq. 5), which gives the similarity network no gradient.
         similarity: bins of the `magnitude` (Eq. 1), of the direction (`angular`), or of both (`spherical`).
         embedding_dim: L; None for 8, or what the coordinates need.
+        distance: what has that magnitude or direction: `magnitude`, Z_t (Eq. 1), or `centred`, Z_t less the mean
+            over the clip's maps (the authors' configuration, `DISTANCE_TYPE: L2`).
+        epsilon: whether 1e-7 is added to the linear kernel (the authors' code), so that the map of largest
+            magnitude is never lost, and a clip whose maps all lie on edges sends a gradient.
+        detach: whether Z is of detached maps: what learns from Eq. 8 is then the similarity network alone, and
+            not the network before it. It changes training, and no result.
+        network: the similarity network: `paper`, C hidden channels (section 4.1) and torch's initial weights; or
+            `authors`, C / 2 and N(0, 0.01) without biases.
+        order: of the maps that are kept: of their `bins` (Eq. 4), or in `time`, by the weighted mean of what is
+            merged. Ours: neither paper nor code has it. The order of bins says nothing of before and after.
 
     Raises:
         ValueError: an unknown name, a number of bins that is not positive, or an L that does not fit.
@@ -50,72 +64,101 @@ class SimilarityGuidedSampling(nn.Module):
         kernel: str = "linear",
         similarity: str = "magnitude",
         embedding_dim: int | None = None,
+        distance: str = "magnitude",
+        epsilon: bool = False,
+        detach: bool = False,
+        network: str = "paper",
+        order: str = "bins",
     ) -> None:
         super().__init__()
-        for name, value, known in (("kernel", kernel, KERNELS), ("similarity", similarity, SIMILARITIES)):
-            if value not in known:
-                raise ValueError(f"{name} ({value!r}) must be one of {', '.join(known)}")
-        self.kernel, self.similarity = kernel, similarity
+        if network not in NETWORKS:
+            raise ValueError(f"network ({network!r}) must be one of {', '.join(NETWORKS)}")
+        self.kernel, self.similarity, self.distance, self.order = kernel, similarity, distance, order
+        self.epsilon, self.detach = epsilon, detach
+        self._takes_saved_bins = num_bins is None
         if similarity != "magnitude" and num_bins is None:
             num_bins = (4, 8) if similarity == "angular" else (2, 4, 4)
         self.num_bins = num_bins if num_bins is None or isinstance(num_bins, int) else tuple(num_bins)
         if any(bins < 1 for bins in self._bins(1)):
             raise ValueError(f"num_bins ({num_bins}) must be at least 1")
-        needed = {"magnitude": None, "angular": len(self._bins(1)) + 1, "spherical": len(self._bins(1))}[similarity]
-        if needed is None and len(self._bins(1)) != 1:
-            raise ValueError(f"num_bins {self.num_bins} of a magnitude must be one number")
-        if needed is not None and embedding_dim not in (None, needed):
-            raise ValueError(f"embedding_dim ({embedding_dim}) of bins {self.num_bins} must be {needed}")
-        self.embedding_dim = embedding_dim or needed or 8
-        self.embed = nn.Sequential(
-            nn.Conv1d(channels, channels, 1),
-            nn.ReLU(inplace=True),
-            nn.Conv1d(channels, self.embedding_dim, 1),
-            nn.BatchNorm1d(self.embedding_dim),
-        )
+        self.embedding_dim = self._needed_dim(embedding_dim)
+        self.embed = similarity_network(channels, self.embedding_dim, kind=network)
         self.counted_bins: int | None = None
         self.stage = -1  # the number of the stage that it stands after
+        self._identity()  # checks the names
 
     def _bins(self, num_maps: int) -> tuple[int, ...]:
         if self.num_bins is None:
             return (num_maps,)
         return (self.num_bins,) if isinstance(self.num_bins, int) else self.num_bins
 
+    def _needed_dim(self, wanted: int | None) -> int:
+        """L: what the coordinates need, or else what is wanted."""
+        num_coordinates = len(self._bins(1))
+        if self.similarity == "magnitude":
+            if num_coordinates != 1:
+                raise ValueError(f"num_bins {self.num_bins} of a magnitude must be one number")
+            needed = wanted or 8
+        else:
+            needed = num_coordinates + (self.similarity == "angular")
+        if wanted not in (None, needed) or needed < 1:
+            raise ValueError(f"embedding_dim ({wanted}) of bins {self.num_bins} must be {needed}")
+        return needed
+
+    def _identity(self) -> SamplingIdentity:
+        return SamplingIdentity(
+            stage=self.stage,
+            kernel=self.kernel,
+            similarity=self.similarity,
+            distance=self.distance,
+            epsilon=self.epsilon,
+            order=self.order,
+        )
+
     def get_extra_state(self) -> Tensor:
-        """What decides its result beside its parameters: it is saved, and hashed, with them."""
-        identity = [self.stage, KERNELS.index(self.kernel), SIMILARITIES.index(self.similarity)]
+        """What decides its result beside its parameters, and the bins: it is saved, and hashed, with them."""
         bins = [0] if self.num_bins is None else [self.num_bins] if isinstance(self.num_bins, int) else self.num_bins
-        return torch.tensor([*identity, *bins])
+        return torch.tensor([*self._identity().numbers(), *bins])
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Check that parameters are of sampling at the same place; the number of bins may be another.
+        """Check that parameters are of sampling at the same place, made in the same way.
+
+        The number of bins may be another; it is taken over where none was asked for.
 
         Raises:
             WeightsError: they are not.
         """
-        stage, kernel, similarity = state[:3].tolist()
-        found = (stage, KERNELS[kernel], SIMILARITIES[similarity])
-        wanted = (self.stage, self.kernel, self.similarity)
+        stage, kernel, variant, *bins = state.tolist()
+        found, wanted = SamplingIdentity.of_numbers(stage, kernel, variant), self._identity()
         if found != wanted:
             raise WeightsError(
-                f"the weights' sampling (after stage {found[0]}, {found[1]} kernel, {found[2]}) must be the "
-                f"network's (after stage {wanted[0]}, {wanted[1]} kernel, {wanted[2]}); stages are counted from 0"
+                f"the weights' sampling ({found}) must be the network's ({wanted}); stages are counted from 0"
             )
+        if self._takes_saved_bins and bins != [0]:
+            self.num_bins = bins[0] if len(bins) == 1 else tuple(bins)
 
     def most_bins(self, num_maps: int) -> int:
         """The most maps that T of them can give: no bin without a map is kept."""
         return min(math.prod(self._bins(num_maps)), num_maps)
 
     def embedding(self, maps: Tensor) -> Tensor:
-        """Z of section 4.1: maps (B, C, T, H, W) -> (B, T, L)."""
-        return self.embed(maps.mean((3, 4))).transpose(1, 2)
+        """Z of section 4.1: maps (B, C, T, H, W) -> (B, T, L), in the precision of its parameters.
+
+        Not in that of an autocast: in bfloat16 magnitudes that differ by less than 1 in 256 would be equal.
+        """
+        means = maps.mean((3, 4), dtype=next(self.embed.parameters(), maps).dtype)
+        with contextlib.nullcontext() if maps.is_meta else torch.autocast(maps.device.type, enabled=False):
+            return self.embed(means).transpose(1, 2)
 
     def weights(self, embedding: Tensor) -> Tensor:
         """Weight of every map in every bin, (B, N, T), from Z (B, T, L)."""
+        if self.distance == "centred":
+            embedding = centred(embedding)
         coordinates = {"magnitude": magnitude, "angular": angles, "spherical": spherical}[self.similarity](embedding)
+        epsilon = EPSILON if self.epsilon else 0.0
         weights = None
         for coordinate, bins in zip(coordinates.unbind(-1), self._bins(embedding.shape[1]), strict=True):
-            own = bin_weights(coordinate, num_bins=bins, kernel=self.kernel)
+            own = bin_weights(coordinate, num_bins=bins, kernel=self.kernel, epsilon=epsilon)
             weights = own if weights is None else (weights[:, :, None] * own[:, None]).flatten(1, 2)  # Eq. 9
         assert weights is not None
         if self.kernel == "kronecker":
@@ -125,98 +168,69 @@ class SimilarityGuidedSampling(nn.Module):
     def forward(self, maps: Tensor) -> RaggedMaps | Tensor:
         """Maps (B, C, T, H, W) to (C, B', H, W) of each clip, B' being the bins that are not empty.
 
-        A clip all of whose maps have weight 0 gives one map, their mean: where all magnitudes are equal, every
-        map lies on the edge of the last bin, where the linear kernel is 0. On the meta device `counted_bins` maps
-        are kept, or as many as can be.
+        A clip all of whose maps have weight 0, or `epsilon`, gives one map, their mean: where all magnitudes are
+        equal, every map lies on the edge of the last bin, where the linear kernel is 0. On the meta device
+        `counted_bins` maps are kept, or as many as can be.
         """
-        weights = self.weights(self.embedding(maps))
+        weights = self.weights(self.embedding(maps.detach() if self.detach else maps))
         if maps.is_meta:  # there are no values, only a cost to count
             return merge(maps, weights[:, :1].expand(-1, self.counted_bins or self.most_bins(maps.shape[2]), -1))
+        weights = self._never_empty(weights)
         active = (weights != 0).any(-1)
-        is_empty = ~active.any(-1)
-        mean = torch.zeros_like(weights)
-        mean[:, 0] = 1 / maps.shape[2]
-        weights = torch.where(is_empty[:, None, None], mean, weights)
-        active[:, 0] |= is_empty
         counts = active.sum(-1)
-        groups, order = [], []
-        for count in counts.unique().tolist():
-            rows = (counts == count).nonzero().squeeze(1)
-            kept = weights[rows][active[rows]].view(len(rows), count, -1)
-            groups.append(merge(maps[rows], kept))
-            order.append(rows)
-        return RaggedMaps(groups, order=torch.cat(order), lengths=counts)
+        # The clips by their counts, and each clip's bins that are kept before the others, in order.
+        order = counts.argsort(stable=True)
+        kept = self._places(weights, active)[order].argsort(dim=1, stable=True)
+        numbers, sizes = (found.tolist() for found in counts.unique(return_counts=True))
+        groups = []
+        for number, rows, places in zip(numbers, order.split(sizes), kept.split(sizes), strict=True):
+            own = weights[rows].gather(1, places[:, :number, None].expand(-1, -1, weights.shape[2]))
+            groups.append(merge(maps.index_select(0, rows), own))
+        return RaggedMaps(groups, order=order, lengths=counts)
+
+    def _places(self, weights: Tensor, active: Tensor) -> Tensor:
+        """(B, N) what the bins that are kept are ordered by; the others come after them."""
+        times = torch.arange(weights.shape[2], device=weights.device, dtype=weights.dtype)
+        if self.order == "time":
+            places = (weights.detach() @ times) / weights.detach().sum(-1)
+        else:
+            places = torch.arange(weights.shape[1], device=weights.device, dtype=weights.dtype).expand(len(weights), -1)
+        return places.where(active, torch.inf)
+
+    def _never_empty(self, weights: Tensor) -> Tensor:
+        """The weights (B, N, T), but one bin of 1 / T each for clips that have no map inside any bin."""
+        is_empty = (weights <= 2 * EPSILON * self.epsilon).flatten(1).all(1)
+        share = torch.full_like(weights[:, 0], 1 / weights.shape[2])
+        if self.epsilon:  # the gradient of what lies on the edges, or such a clip would never change
+            edges = weights.sum(1)
+            share = share + (edges - edges.detach())
+        mean = torch.cat([share[:, None], torch.zeros_like(weights[:, 1:])], dim=1)
+        return torch.where(is_empty[:, None, None], mean, weights)
 
 
-def magnitude(embedding: Tensor) -> Tensor:
-    """Delta of Eq. 1: (B, T, L) -> (B, T, 1). Its gradient where it is 0 is 0."""
-    return torch.linalg.vector_norm(embedding, dim=-1, keepdim=True)
+def similarity_network(channels: int, embedding_dim: int, *, kind: str) -> nn.Sequential:
+    """The two convolutions of section 4.1, (B, C, T) -> (B, L, T), as `paper` or `authors` has them."""
+    hidden = channels if kind == "paper" else max(channels // 2, 1)
+    convolutions = nn.Conv1d(channels, hidden, 1), nn.Conv1d(hidden, embedding_dim, 1)
+    if kind == "authors":
+        for convolution in convolutions:
+            nn.init.normal_(convolution.weight, std=LINEAR_STD)
+            assert convolution.bias is not None
+            nn.init.zeros_(convolution.bias)
+    return nn.Sequential(convolutions[0], nn.ReLU(inplace=True), convolutions[1], nn.BatchNorm1d(embedding_dim))
 
 
-def angles(embedding: Tensor) -> Tensor:
-    """The L - 1 angular coordinates (B, T, L - 1) of Z (B, T, L): in [0, pi], the last in [0, 2 pi)."""
-    polar = [
-        _angle(torch.linalg.vector_norm(embedding[..., k + 1 :], dim=-1), embedding[..., k])
-        for k in range(embedding.shape[-1] - 2)
-    ]
-    last = _angle(embedding[..., -1], embedding[..., -2])
-    return torch.stack([*polar, torch.where(last < 0, last + 2 * math.pi, last)], dim=-1)
-
-
-def _angle(y: Tensor, x: Tensor) -> Tensor:
-    """atan2 whose value and gradient at the origin are 0."""
-    return torch.atan2(y, torch.where((y == 0) & (x == 0), 1, x))
-
-
-def spherical(embedding: Tensor) -> Tensor:
-    """Radius and angles (B, T, L) of Z (B, T, L)."""
-    return torch.cat([magnitude(embedding), angles(embedding)], dim=-1)
-
-
-def bin_weights(coordinate: Tensor, *, num_bins: int, kernel: str) -> Tensor:
-    """Psi of Eq. 4 for values (B, T) and N bins from 0 to their maximum: (B, N, T).
-
-    Bins have half-width gamma = max / (2 N) and centres (2 b - 1) gamma (Eqs. 2 and 3). The gradient of a value
-    that is not the maximum is Eq. 8's; the maximum's is that of moving all bins, as in the authors' code, so that
-    the scale of the values gets none. With `kronecker` a weight is 1 or 0, not yet divided by the bin's count, and
-    what lies on an edge belongs to the bin above (the maximum to the last).
-
-    Example: values 0.2, 0.9, 1.0 in 2 bins, centres 0.25 and 0.75 -> linear weights [0.8, 0, 0], [0, 0.4, 0].
-    """
-    peak = coordinate.amax(-1, keepdim=True)
-    # In half-widths from 0, by one division: the maximum lies at 2 N exactly.
-    place = coordinate / torch.where(peak > 0, peak, 1) * (2 * num_bins)
-    if kernel == "kronecker":
-        bins = (place / 2).floor().long().clamp(max=num_bins - 1)
-        return nn.functional.one_hot(bins, num_bins).to(coordinate.dtype).transpose(1, 2)
-    centres = 2 * torch.arange(num_bins, device=coordinate.device, dtype=coordinate.dtype) + 1
-    return (1 - (place[:, None] - centres[:, None]).abs()).clamp(min=0)
-
-
-def merge(maps: Tensor, weights: Tensor) -> Tensor:
-    """Eq. 4: maps (B, C, T, H, W) and weights (B, N, T) -> (B, C, N, H, W)."""
-    merged = weights[:, None] @ maps.flatten(3)
-    return merged.unflatten(-1, maps.shape[3:])
-
-
-def with_sgs(
-    classifier: ClipClassifier,
-    *,
-    after: str = "layer1",
-    num_bins: int | Sequence[int] | None = None,
-    kernel: str = "linear",
-    similarity: str = "magnitude",
-    embedding_dim: int | None = None,
-) -> ClipClassifier:
+def with_sgs(classifier: ClipClassifier, *, after: str = "layer1", **options: Any) -> ClipClassifier:
     """A copy of the classifier with similarity guided sampling after one of its stages, under the name `sgs`.
 
     Its other parameters are the given ones; the similarity network's are new. Train it before you trust it.
 
     Args:
-        after: of `classifier.stages`. Other arguments as of `SimilarityGuidedSampling`.
+        after: of `classifier.stages`.
+        options: arguments of `SimilarityGuidedSampling`: `num_bins`, `kernel`, `distance` ...
 
     Raises:
-        ValueError: no such stage, or sampling is there already.
+        ValueError: no such stage, sampling is there already, or an option that it cannot have.
     """
     if "sgs" in classifier.stages:
         raise ValueError(f"classifier {classifier.name!r} has similarity guided sampling already")
@@ -225,10 +239,7 @@ def with_sgs(
         raise ValueError(f"sampling after {after!r} of {classifier.name!r} must be after one of {stages}")
     adaptive = copy.deepcopy(classifier)
     place = adaptive.stages.index(after) + 1
-    channels = _maps_before(adaptive, place).shape[1]
-    sampling = SimilarityGuidedSampling(
-        channels, num_bins=num_bins, kernel=kernel, similarity=similarity, embedding_dim=embedding_dim
-    )
+    sampling = SimilarityGuidedSampling(_maps_before(adaptive, place).shape[1], **options)
     sampling.stage = place - 1
     adaptive.network.add_module("sgs", sampling.to(adaptive.head.weight))
     adaptive.stages = (*adaptive.stages[:place], "sgs", *adaptive.stages[place:])

@@ -23,6 +23,7 @@ from vidselect_classifiers.checkpoint_names import own_names
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 NUM_LISTED_KEYS = 8
+SGS_STATE = "sgs._extra_state"  # what similarity guided sampling says of itself
 
 # Classifier -> published name -> a file in `CHECKPOINTS`, or the name of torchvision's weights.
 PUBLISHED: dict[str, dict[str, str]] = {
@@ -203,6 +204,8 @@ def _read_torchvision(entry: str, *, name: str) -> tuple[dict[str, Tensor], Sequ
 
 def _check_fit(state: Mapping[str, Tensor], classifier: ClipClassifier, weights: str | os.PathLike[str]) -> None:
     own = classifier.network.state_dict()
+    if SGS_STATE in own and SGS_STATE in state:  # one line on how it was made says more than the shapes that follow
+        classifier.network.get_submodule("sgs").set_extra_state(state[SGS_STATE])
     missing = [key for key in own if key not in state and not key.endswith(".num_batches_tracked")]
     unexpected = [key for key in state if key not in own]
     mis_shaped = [
@@ -214,6 +217,8 @@ def _check_fit(state: Mapping[str, Tensor], classifier: ClipClassifier, weights:
     problems = [f"{kind} ({len(keys)}): {_listed(keys)}" for kind, keys in kinds.items() if keys]
     if any(key.startswith("sgs.") for key in unexpected):
         problems.append("they are of a classifier with similarity guided sampling: say after which stage it stands")
+    if any(key.startswith("sgs.embed.") for key in mis_shaped):
+        problems.append("their similarity network is of another size, by its `network` or its `embedding_dim`")
     if problems:
         raise WeightsError("\n  ".join([f"{weights} does not fit {classifier.name}:", *problems]))
 

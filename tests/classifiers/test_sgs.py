@@ -10,15 +10,8 @@ from torch import Tensor, nn
 
 from vidselect_classifiers import WeightsError, make_classifier, save_weights, weights_sha256
 from vidselect_classifiers.ragged import RaggedMaps
-from vidselect_classifiers.sgs import (
-    SimilarityGuidedSampling,
-    angles,
-    bin_weights,
-    gmacs_by_bins,
-    magnitude,
-    merge,
-    with_sgs,
-)
+from vidselect_classifiers.sgs import SimilarityGuidedSampling, gmacs_by_bins, with_sgs
+from vidselect_classifiers.sgs_bins import angles, bin_weights, magnitude, merge
 
 SMALL = {"crop": (32, 32), "resize": (32, 32), "num_frames": 8}
 BACKBONES = [

@@ -14,9 +14,10 @@ pytestmark = [
 ]
 
 
-def test_clips_keep_the_same_maps_and_say_the_same():
+@pytest.mark.parametrize("options", [{"num_bins": 100}, {"distance": "centred", "epsilon": True}])
+def test_clips_keep_the_same_maps_and_say_the_same(options):
     torch.manual_seed(0)
-    classifier = with_sgs(make_classifier("tiny_r3d"), num_bins=100).eval()
+    classifier = with_sgs(make_classifier("tiny_r3d"), **options).eval()
     clips = torch.randint(0, 256, (6, *classifier.input_shape), dtype=torch.uint8)
     with torch.inference_mode():
         here, there = classifier(clips), classifier.cuda()(clips.cuda())

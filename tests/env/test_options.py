@@ -21,6 +21,32 @@ def test_what_weights_leave_open_follows_from_the_seed():
     assert hashes[0] == hashes[1] != hashes[2]
 
 
+def test_every_option_of_sampling_reaches_the_network():
+    plain, other = (
+        ClassifierOptions(sgs="layer2", **options).make_classifier().network.sgs
+        for options in (
+            {},
+            {
+                "sgs_bins": (2, 4),
+                "sgs_kernel": "kronecker",
+                "sgs_similarity": "spherical",
+                "sgs_distance": "centred",
+                "sgs_embedding_dim": 2,
+                "sgs_epsilon": True,
+                "sgs_detach": True,
+                "sgs_network": "authors",
+                "sgs_order": "time",
+            },
+        )
+    )
+    names = ("num_bins", "kernel", "similarity", "distance", "embedding_dim", "epsilon", "detach", "order")
+    of_plain = [None, "linear", "magnitude", "magnitude", 8, False, False, "bins"]
+    of_other = [(2, 4), "kronecker", "spherical", "centred", 2, True, True, "time"]
+    assert [getattr(plain, name) for name in names] == of_plain
+    assert [getattr(other, name) for name in names] == of_other
+    assert other.embed[0].out_channels == plain.embed[0].out_channels // 2
+
+
 @dataclass(frozen=True)
 class Settings:
     epochs: int = 2

@@ -193,6 +193,7 @@ class _ShardBuilder:
                 bar.update()
             about = (video.labels, decoded.num_frames, decoded.num_clips, video.segment_s, video.action_spans_s)
             videos.append(format.BankVideo(video.path, *about))
+            spans_s.append(decoded.spans_s)
             fields.append(decoded.fields)
             self._pending.append(decoded.clips)
             self._classify(at_least=self.batch_size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -21,8 +22,16 @@ class ClassifierOptions:
         clip_stride: frames from one of these to the next, where not its own.
         sgs: the classifier's stage after which similarity guided sampling stands, if it is to have it. Weights
             without it are converted.
-        sgs_bins: its number of bins, where not the number of maps.
+        sgs_bins: its number of bins, or of each coordinate; None for what the weights say, or the number of maps.
+            It may be another than in training.
         sgs_kernel: linear or kronecker.
+        sgs_similarity: what its bins divide: magnitude, angular or spherical coordinates.
+        sgs_distance: of what: magnitude (Eq. 1 of the paper), or centred (its authors' code).
+        sgs_embedding_dim: dimensions of its similarity space, where not 8 or what the coordinates need.
+        sgs_epsilon: keep the map of largest magnitude, as its authors' code does.
+        sgs_detach: let the network before it learn nothing from the bins.
+        sgs_network: the similarity network of the paper, or of its authors.
+        sgs_order: of the maps that are kept: of their bins, or in time.
         device: cpu, cuda, or auto.
     """
 
@@ -31,8 +40,15 @@ class ClassifierOptions:
     clip_frames: int | None = None
     clip_stride: int | None = None
     sgs: str | None = None
-    sgs_bins: int | None = None
+    sgs_bins: int | tuple[int, ...] | None = None
     sgs_kernel: str = "linear"
+    sgs_similarity: str = "magnitude"
+    sgs_distance: str = "magnitude"
+    sgs_embedding_dim: int | None = None
+    sgs_epsilon: bool = False
+    sgs_detach: bool = False
+    sgs_network: str = "paper"
+    sgs_order: str = "bins"
     device: str = "auto"
 
     @property
@@ -47,12 +63,28 @@ class ClassifierOptions:
         Raises:
             ValueError: a name that is not known, or weights that do not fit.
         """
-        sgs = {"after": self.sgs, "num_bins": self.sgs_bins, "kernel": self.sgs_kernel}
         with seeded(seed):
             return make_classifier(
                 self.classifier,
                 weights=self.weights,
                 num_frames=self.clip_frames,
                 frame_stride=self.clip_stride,
-                sgs=None if self.sgs is None else sgs,
+                sgs=self._sampling(),
             )
+
+    def _sampling(self) -> dict[str, Any] | None:
+        """Arguments of `with_sgs`."""
+        if self.sgs is None:
+            return None
+        return {
+            "after": self.sgs,
+            "num_bins": self.sgs_bins,
+            "kernel": self.sgs_kernel,
+            "similarity": self.sgs_similarity,
+            "distance": self.sgs_distance,
+            "embedding_dim": self.sgs_embedding_dim,
+            "epsilon": self.sgs_epsilon,
+            "detach": self.sgs_detach,
+            "network": self.sgs_network,
+            "order": self.sgs_order,
+        }

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from vidselect_classifiers import ClipClassifier, save_weights
 from vidselect_env.datasets import VideoDataset
 from vidselect_env.files import write_aside
+from vidselect_env.fitting.kept_maps import KeptMaps
 from vidselect_env.fitting.loader import SAMPLERS, ClipLoader
 
 
@@ -103,11 +104,14 @@ def fit(
     first = _resume(folder, classifier, optimizer, schedule, generator)
     accuracy = float("nan")
     for epoch in range(first, config.epochs):
-        loss = _epoch(classifier, loaders[0], optimizer, schedule, config=config, label=f"epoch {epoch + 1}")
+        kept, kept_in_test = KeptMaps(), KeptMaps()
+        loss = _epoch(classifier, loaders[0], optimizer, schedule, config=config, label=f"epoch {epoch + 1}", kept=kept)
         state = [optimizer.state_dict(), schedule.state_dict(), generator.get_state()]
         _save(folder, {"epoch": epoch + 1, "classifier": classifier.state_dict(), "state": state})
-        tested = evaluate_clips(classifier, loaders[1])
+        tested = evaluate_clips(classifier, loaders[1], kept=kept_in_test)
         accuracy = tested["clip_top1"]
+        kept.record(logger, "train")
+        kept_in_test.record(logger, "eval")
         for name, value in {"train/loss": loss, "time/epoch": epoch + 1}.items():
             logger.record(name, value)
         for name, value in tested.items():
@@ -127,18 +131,19 @@ def warmup_cosine(step: int, *, warmup: float, total: int) -> float:
 
 
 @torch.inference_mode()
-def evaluate_clips(classifier: ClipClassifier, loader: ClipLoader) -> dict[str, float]:
-    """Share of clips whose most probable class is a label; with sampling inside, the mean number of maps kept."""
+def evaluate_clips(classifier: ClipClassifier, loader: ClipLoader, *, kept: KeptMaps | None = None) -> dict[str, float]:
+    """Share of clips whose most probable class is a label; maps that clips keep are counted in `kept`."""
     classifier.eval()
     device = next(classifier.parameters()).device
-    right = total = kept = 0
+    right = total = 0
     for clips, targets in loader:
         output = classifier(clips.to(device))
         best = output.logits.argmax(-1, keepdim=True).cpu()
-        kept += 0 if output.num_bins is None else int(output.num_bins.sum())
+        if kept is not None:
+            kept.add(output.num_bins)
         right += int((targets.gather(-1, best) > 0).sum())
         total += len(clips)
-    return {"clip_top1": right / total} | ({"num_bins": kept / total} if kept else {})
+    return {"clip_top1": right / total}
 
 
 def _epoch(
@@ -149,8 +154,9 @@ def _epoch(
     *,
     config: FitConfig,
     label: str,
+    kept: KeptMaps,
 ) -> float:
-    """One pass over the videos; the mean loss."""
+    """One pass over the videos, whose maps kept are counted; the mean loss."""
     classifier.train()
     device = next(classifier.parameters()).device
     losses = []
@@ -161,13 +167,15 @@ def _epoch(
                 mirrored = torch.rand(len(clips), generator=loader.generator) < 0.5
                 clips[mirrored] = clips[mirrored].flip(-1)
             with autocast:
-                logits = classifier(clips.to(device)).logits
-            loss = F.cross_entropy(logits.float(), targets.to(device), label_smoothing=config.label_smoothing)
+                output = classifier(clips.to(device))
+            kept.add(output.num_bins)
+            loss = F.cross_entropy(output.logits.float(), targets.to(device), label_smoothing=config.label_smoothing)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
             losses.append(loss.detach())
+            bar.set_postfix(kept.postfix(), refresh=False)
             bar.update(len(clips))
     return torch.stack(losses).mean().item()
 
