@@ -31,6 +31,7 @@ __all__ = [
 _HERE = "vidselect_classifiers"
 CLASSIFIERS: dict[str, Any] = {
     "tiny_r3d": f"{_HERE}.tiny_r3d:tiny_r3d",
+    "lip_tcn": f"{_HERE}.lip_tcn:lip_tcn",
     "r3d_18": f"{_HERE}.video_resnet:r3d_18",
     "r3d_34": f"{_HERE}.video_resnet:r3d_34",
     "mc3_18": f"{_HERE}.video_resnet:mc3_18",
@@ -69,7 +70,7 @@ def make_classifier(
         name: a key of `CLASSIFIERS`, an entry point in the group `vidselect.classifiers`, or
             `package.module:builder`. A builder takes `num_classes` and `options` as keywords.
         num_classes: outputs of its head; None for those of the weights, and without weights those of the
-            network's usual data set (400 Kinetics, 1000 ImageNet, 8 for tiny_r3d).
+            network's usual data set (400 Kinetics, 1000 ImageNet, 8 for tiny_r3d, 51 for lip_tcn).
         weights: path to a `.safetensors`, `.pt` or `.pth` file, or a published name (`kinetics400`,
             `imagenet`, `default`); None for a fresh, untrained network.
         replace_head: take a new, untrained head of `num_classes` where the weights' head has another size.
