@@ -25,7 +25,9 @@ def load_dataset(
     Args:
         name: `synthetic` (untrimmed motion, made on first use), `synthetic-trimmed` (the same actions,
             trimmed), `synthetic-speeds` (trimmed, still, slow and fast), `folder:PATH` or `csv:PATH`.
-        split: `train`, `test`, or what the dataset has; real ones also know `all`.
+        split: `train`, `test`, or what the dataset has; real ones also know `all`. To choose settings by: `val`, and
+            `fit` to learn on meanwhile. Where the data have no `val`, that is a fifth of `train` by a hash of the
+            paths, and `fit` the rest of it; where they have one, `fit` is `train`.
         num_videos: how many synthetic training videos to make, and half as many for testing; of a real
             dataset, keep so many, evenly taken from its list.
         seed: of the synthetic sets.
@@ -34,6 +36,7 @@ def load_dataset(
         ValueError: an unknown name or split, or no video.
     """
     if name in _SYNTHETIC:
+        split = "train" if split == "fit" else split
         return synthetic_dataset(
             split=split,
             kind=_SYNTHETIC[name],

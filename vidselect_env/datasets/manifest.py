@@ -13,99 +13,137 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
 from vidselect_env.datasets.base import LabelledVideo, VideoDataset
-from vidselect_env.datasets.folder import check_split, hashed_split
+from vidselect_env.datasets.checks import Listed, check_apart
+from vidselect_env.datasets.splits import check_split, hashed_split, in_split
 from vidselect_env.video.segment import check_segment
+
+_END = "."
+
+
+@dataclass(frozen=True)
+class _Row:
+    line: int
+    path: str
+    labels: tuple[str, ...]
+    split: str
+    segment_s: tuple[float | None, float | None]
+    action_spans_s: tuple[tuple[float, float], ...]
 
 
 def manifest_dataset(path: str, *, split: str) -> VideoDataset:
     """The videos of one split of a manifest.
 
     The classes are the labels of the whole file in sorted order (by value where all are integers), so that
-    every split has the same. Without a `split` column a hash of the path decides, as in `folder_dataset`.
-    A file may be listed several times with different segments.
+    every split has the same. Without a `split` column a hash of the path decides, as in `folder_dataset`; without
+    a split `val`, that is a fifth of `train` by a hash of the path, and `fit` the rest. A file may be listed several
+    times with different segments.
 
     Raises:
-        ValueError: no such file, a missing column, no such split, a row without a path or label, a segment or
-            span that is none, or the same part of a file twice; it names the file and the line.
+        ValueError: no such file, a missing column, no such split, a row that does not fit the columns, a quote that is
+            not closed, a segment or span that is none, the same part of a file twice or in two splits; it names the
+            file and the line.
     """
     file = Path(path).expanduser()
     if not file.is_file():
         raise ValueError(f"dataset manifest {path!r} is not a file")
     rows = _read_rows(file)
-    names = {name for row in rows for name in row["label"]}
+    names = {name for row in rows for name in row.labels}
     numeric = all(name.lstrip("-").isdigit() for name in names)
     class_names = tuple(sorted(names, key=int) if numeric else sorted(names))
     index = {name: position for position, name in enumerate(class_names)}
-    check_split(split, available=sorted({row["split"] for row in rows}), where=path)
-    taken = [row for row in rows if split in ("all", row["split"])]
-    _check_distinct(file, taken)
+    available = sorted({row.split for row in rows})
+    check_split(split, available=available, where=path)
+    _check_distinct(file, rows)
     videos = tuple(
         LabelledVideo(
-            str(file.parent / row["path"]),
-            tuple(index[name] for name in row["label"]),
-            start_s=row["segment_s"][0],
-            end_s=row["segment_s"][1],
-            action_spans_s=row["action_spans_s"],
+            str(file.parent / row.path),
+            tuple(index[name] for name in row.labels),
+            start_s=row.segment_s[0],
+            end_s=row.segment_s[1],
+            action_spans_s=row.action_spans_s,
         )
-        for row in taken
+        for row in rows
+        if in_split(split, own=row.split, name=row.path, available=available)
     )
     return VideoDataset(name=f"csv:{path}", split=split, class_names=class_names, videos=videos)
 
 
-def _read_rows(file: Path) -> list[dict]:
-    delimiter = "\t" if file.suffix.lower() == ".tsv" else ","
+def _read_rows(file: Path) -> list[_Row]:
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{str(file)!r} is not UTF-8 text: {error}") from error
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-    columns = [name.strip() for name in next(reader, [])]
+    lines = _cells(file, text)
+    _, columns = next(lines, (1, []))
     missing = {"path", "label"} - set(columns)
     if missing:
         raise ValueError(f"{str(file)!r} lacks the column {', '.join(sorted(missing))}")
     for pair in (("start_s", "end_s"), ("action_start_s", "action_end_s")):
         if len(set(pair) & set(columns)) == 1:
             raise ValueError(f"{str(file)!r} has one of the columns {', '.join(pair)}: it needs both or none")
-    rows = []
-    for values in reader:
-        if not values:
+    return [_row(file, line, columns, values) for line, values in lines]
+
+
+def _cells(file: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    """The cells of every line that is not empty, stripped, with its number. A cell never goes over several lines."""
+    delimiter = "\t" if file.suffix.lower() == ".tsv" else ","
+    for number, line in enumerate(io.StringIO(text, newline=None), start=1):
+        content = line.rstrip("\n")
+        if not content.strip():
             continue
-        row = dict(zip_longest(columns, (value.strip() for value in values), fillvalue=""))
-        labels = [name.strip() for name in row["label"].split(";") if name.strip()]
-        if not row["path"] or not labels:
-            raise ValueError(f"{str(file)!r}, line {reader.line_num}: a row needs a path and a label")
-        split = row.get("split") or hashed_split(row["path"])
+        # Within a quote that is open the end would be a part of the last cell.
+        ended = f"{content}{delimiter}{_END}"
         try:
-            times = _times(row)
-        except ValueError as error:
-            raise ValueError(f"{str(file)!r}, line {reader.line_num}: {error}") from error
-        rows.append({"path": row["path"], "label": labels, "split": split, "line": reader.line_num, **times})
-    return rows
+            [cells] = csv.reader([ended], delimiter=delimiter, skipinitialspace=True)
+        except csv.Error as error:
+            raise ValueError(f"{str(file)!r}, line {number}: {error}") from error
+        if cells[-1] != _END:
+            raise ValueError(f"{str(file)!r}, line {number}: a quote is opened and not closed")
+        yield number, [cell.strip() for cell in cells[:-1]]
 
 
-def _times(row: dict[str, str]) -> dict:
-    """`segment_s` and `action_spans_s` of a row.
+def _row(file: Path, line: int, columns: Sequence[str], values: Sequence[str]) -> _Row:
+    where = f"{str(file)!r}, line {line}"
+    if len(values) > len(columns):
+        raise ValueError(f"{where}: it has {len(values)} values, more than there are columns ({len(columns)})")
+    cells = dict(zip_longest(columns, values, fillvalue=""))
+    labels = tuple(name.strip() for name in cells["label"].split(";") if name.strip())
+    if not cells["path"] or not labels:
+        raise ValueError(f"{where}: a row needs a path and a label")
+    if "split" in columns and not cells["split"]:
+        raise ValueError(f"{where}: a row needs a split, as the file has a column of them")
+    split = cells.get("split") or hashed_split(cells["path"])
+    try:
+        return _Row(line, cells["path"], labels, split, *_times(cells))
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def _times(cells: dict[str, str]) -> tuple[tuple[float | None, float | None], tuple[tuple[float, float], ...]]:
+    """The segment and the spans of the action in a row.
 
     Raises:
         ValueError: they are not such numbers.
     """
-    start_s, end_s = (_second(name, row.get(name, "")) for name in ("start_s", "end_s"))
+    start_s, end_s = (_second(name, cells.get(name, "")) for name in ("start_s", "end_s"))
     check_segment(start_s, end_s)
-    bounds = []
-    for name in ("action_start_s", "action_end_s"):
-        cell = row.get(name, "")
-        bounds.append([_second(name, part) for part in cell.split(";")] if cell else [])
-    if len(bounds[0]) != len(bounds[1]) or None in bounds[0] + bounds[1]:
-        values = f"action_start_s ({row.get('action_start_s')}) and action_end_s ({row.get('action_end_s')})"
-        raise ValueError(f"{values} must have a number each for every span")
-    spans = tuple(zip(*bounds, strict=True))
-    for span in spans:
-        check_segment(*span, name="action_")
-    return {"segment_s": (start_s, end_s), "action_spans_s": spans}
+    starts, ends = (cells.get(name, "") for name in ("action_start_s", "action_end_s"))
+    if len(starts.split(";")) != len(ends.split(";")):
+        raise ValueError(f"action_start_s ({starts}) and action_end_s ({ends}) must have a number each for every span")
+    spans = []
+    for start, end in zip(starts.split(";"), ends.split(";"), strict=True) if starts or ends else ():
+        first, last = _second("action_start_s", start), _second("action_end_s", end)
+        if first is None or last is None:
+            raise ValueError(f"action_start_s ({starts}) and action_end_s ({ends}) must have a number each")
+        check_segment(first, last, name="action_")
+        spans.append((first, last))
+    return (start_s, end_s), tuple(spans)
 
 
 def _second(name: str, text: str) -> float | None:
@@ -116,15 +154,25 @@ def _second(name: str, text: str) -> float | None:
         raise ValueError(f"{name} ({text}) must be a number of seconds") from None
 
 
-def _check_distinct(file: Path, rows: list[dict]) -> None:
-    """Every part of a file is listed once in a split."""
+def _check_distinct(file: Path, rows: Sequence[_Row]) -> None:
+    """Every part of a file is listed once in a split, and in one split."""
     lines: dict[tuple, int] = {}
     for row in rows:
-        key = (row["path"], row["segment_s"])
-        if key in lines:
-            part = "" if row["segment_s"] == (None, None) else " with the segment [{}, {})".format(*row["segment_s"])
+        first = lines.setdefault((row.path, row.segment_s, row.split), row.line)
+        if first != row.line:
+            part = "" if row.segment_s == (None, None) else " with the segment [{}, {})".format(*row.segment_s)
             raise ValueError(
-                f"{str(file)!r}, line {row['line']}: {row['path']!r}{part} is listed already in line {lines[key]}; "
+                f"{str(file)!r}, line {row.line}: {row.path!r}{part} is listed already in line {first}; "
                 "several labels of a video are joined by ';'"
             )
-        lines[key] = row["line"]
+    listed = [
+        Listed(
+            str(file.parent / row.path),
+            f"{row.path!r} (line {row.line})",
+            frozenset(row.labels),
+            row.split,
+            row.segment_s,
+        )
+        for row in rows
+    ]
+    check_apart(str(file), listed)

@@ -29,8 +29,8 @@ def test_folder_with_splits(tmp_path):
         ("b/1.mp4", (1,)),
     ]
     assert len(load_dataset(f"folder:{tmp_path}", split="all")) == 4
-    with pytest.raises(ValueError, match=r"unknown split .val.*train, test, all"):
-        load_dataset(f"folder:{tmp_path}", split="val")
+    with pytest.raises(ValueError, match=r"unknown split .dev.*train, test, all, fit, val \(val is a fifth of train"):
+        load_dataset(f"folder:{tmp_path}", split="dev")
 
 
 def test_folder_without_splits_is_split_by_name(tmp_path):
