@@ -49,10 +49,11 @@ class Locate(nn.Module):
 
     def forward(self, clips: Tensor) -> Tensor:
         batch, channels, num_frames, height, width = clips.shape
-        centres = self.centres(clips)
-        scale = centres.new_tensor([[self.size[1] / width, 0.0], [0.0, self.size[0] / height]]).expand(batch, 2, 2)
-        grid = F.affine_grid(
-            torch.cat([scale, centres[:, :, None]], dim=2), [batch, 1, *self.size], align_corners=False
+        across, down = self.centres(clips).unbind(1)
+        columns = across[:, None] + _places(self.size[1], like=across) * self.size[1] / width
+        rows = down[:, None] + _places(self.size[0], like=down) * self.size[0] / height
+        grid = torch.stack(
+            [columns[:, None].expand(-1, len(rows[0]), -1), rows[:, :, None].expand(-1, -1, len(columns[0]))], dim=-1
         )
         # All frames of a clip are channels here: they share the window.
         cut = F.grid_sample(clips.flatten(1, 2), grid.to(clips.dtype), padding_mode="border", align_corners=False)
@@ -64,13 +65,13 @@ class Locate(nn.Module):
         maps = self.weigh(F.avg_pool2d(clips.mean(2), self.shrink))[:, 0]
         weights = maps.float().flatten(1).softmax(1).view(maps.shape)
         across, down = weights.sum(1), weights.sum(2)
-        return torch.stack([across @ _places(across), down @ _places(down)], dim=1)
+        # Sums, not products of matrices, which mixed precision would round to a pixel.
+        return torch.stack([(each * _places(each.shape[1], like=each)).sum(1) for each in (across, down)], dim=1)
 
 
-def _places(weights: Tensor) -> Tensor:
-    """Middles of n equal parts of [-1, 1], for weights (B, n): n = 2 -> [-0.5, 0.5]."""
-    count = weights.shape[1]
-    return (2 * torch.arange(count, device=weights.device, dtype=weights.dtype) + 1) / count - 1
+def _places(count: int, *, like: Tensor) -> Tensor:
+    """Middles of `count` equal parts of [-1, 1], of the dtype and on the device of a tensor: 2 -> [-0.5, 0.5]."""
+    return (2 * torch.arange(count, device=like.device, dtype=like.dtype) + 1) / count - 1
 
 
 class LipTCN(nn.Module):
