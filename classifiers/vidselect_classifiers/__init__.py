@@ -37,6 +37,7 @@ __all__ = [
 _HERE = "vidselect_classifiers"
 CLASSIFIERS: dict[str, Any] = {
     "tiny_r3d": f"{_HERE}.tiny_r3d:tiny_r3d",
+    "lip_tcn": f"{_HERE}.lip_tcn:lip_tcn",
     "r3d_18": f"{_HERE}.video_resnet:r3d_18",
     "r3d_34": f"{_HERE}.video_resnet:r3d_34",
     "mc3_18": f"{_HERE}.video_resnet:mc3_18",
@@ -94,7 +95,7 @@ def make_classifier(
             or `hf:` and a folder or name of Hugging Face's. A builder takes `num_classes` and `options` as keywords,
             as far as it wants them, and makes a `ClipClassifier` or a plain `nn.Module` with a geometry (`plain`).
         num_classes: outputs of its head; None for those of the weights, and without weights those of the
-            network's usual data set (400 Kinetics, 1000 ImageNet, 8 for tiny_r3d).
+            network's usual data set (400 Kinetics, 1000 ImageNet, 8 for tiny_r3d, 51 for lip_tcn).
         weights: path to a `.safetensors`, `.pt`, `.pth` or `.pyth` file, or a published name (`kinetics400`,
             `imagenet`, `default`); None for a fresh, untrained network. A classifier that is not of this package is
             left as its builder made it by None and by `default`.

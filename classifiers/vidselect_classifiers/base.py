@@ -200,6 +200,32 @@ class ClipClassifier(nn.Module):
         self.network.set_submodule(self.head_name, new.to(old.weight))
         self.set_class_names(class_names)
 
+    def keep_classes(self, class_names: Sequence[str]) -> None:
+        """Keep the outputs of these classes, in this order, and drop the others: the softmax is over them alone.
+
+        Raises:
+            ValueError: the classifier's classes have no names, one of `class_names` is not among them, or one comes
+                twice.
+        """
+        if self.class_names is None:
+            raise ValueError("keep_classes needs a classifier with class names: set_class_names gives them")
+        missing = [name for name in class_names if name not in self.class_names]
+        if missing:
+            raise ValueError(
+                f"the classifier does not know the classes {', '.join(map(repr, missing))}: "
+                f"its {self.num_classes} are {', '.join(self.class_names)}"
+            )
+        if len(set(class_names)) != len(class_names) or not class_names:
+            raise ValueError(f"class_names {tuple(class_names)} must be one or more, and different")
+        head = self.head
+        rows = torch.tensor([self.class_names.index(name) for name in class_names], device=head.weight.device)
+        kept_weight, kept_bias = head.weight.detach()[rows], None if head.bias is None else head.bias.detach()[rows]
+        self.replace_head(len(rows), class_names)
+        with torch.no_grad():
+            self.head.weight.copy_(kept_weight)
+            if self.head.bias is not None and kept_bias is not None:
+                self.head.bias.copy_(kept_bias)
+
     def put_head(self, head: nn.Linear, class_names: Sequence[str]) -> None:
         """Put a fitted linear layer, (B, D) -> (B, C), in the place of the head."""
         self.replace_head(head.out_features, class_names)

@@ -28,6 +28,7 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 FEATURE_DIMS = {
     "tiny_r3d": 64,
+    "lip_tcn": 128,
     "s3d": 1024,
     "i3d": 1024,
     "mvit_v2_s": 768,
@@ -192,6 +193,34 @@ def test_a_replaced_head_keeps_the_kind_of_layer_and_forgets_the_names() -> None
 def test_class_names_must_be_as_many_as_the_outputs() -> None:
     with pytest.raises(ValueError, match=r"class_names \(1\) must be as many as the head's outputs \(8\)"):
         make_classifier("tiny_r3d").set_class_names(["left"])
+
+
+@pytest.mark.parametrize("name", ["tiny_r3d", "i3d"])
+def test_kept_classes_keep_their_rows_of_the_head(name: str) -> None:
+    classifier = make_classifier(name, num_classes=4)
+    classifier.set_class_names(["red", "green", "blue", "white"])
+    features = torch.randn(3, classifier.feature_dim, generator=torch.Generator().manual_seed(0))
+    before = classifier.classify_features(features)
+    classifier.keep_classes(["blue", "red"])
+    torch.testing.assert_close(classifier.classify_features(features), before[:, [2, 0]])
+    assert (classifier.num_classes, classifier.class_names) == (2, ("blue", "red"))
+    assert classifier.head.weight.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("known", "wanted", "message"),
+    [
+        (["red", "green"], ["red", "pink", "teal"], r"does not know the classes 'pink', 'teal': its 2 are red, green"),
+        (["red", "green"], ["red", "red"], r"\('red', 'red'\) must be one or more, and different"),
+        (["red", "green"], [], r"\(\) must be one or more"),
+        (None, ["red"], "needs a classifier with class names"),
+    ],
+)
+def test_classes_that_cannot_be_kept_are_named(known, wanted, message) -> None:
+    classifier = make_classifier("tiny_r3d", num_classes=2)
+    classifier.set_class_names(known)
+    with pytest.raises(ValueError, match=message):
+        classifier.keep_classes(wanted)
 
 
 def test_a_head_that_is_no_linear_map_is_refused() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vidselect_classifiers import make_classifier
-from vidselect_env.datasets import load_dataset
-from vidselect_env.fitting.loader import SAMPLERS, ClipLoader
+from vidselect_classifiers import ClipGeometry, make_classifier
+from vidselect_env.datasets import LabelledVideo, VideoDataset, load_dataset
+from vidselect_env.fitting.augmentation import ClipJitter
+from vidselect_env.fitting.loader import SAMPLERS, ClipLoader, clip_frames
 from vidselect_env.fitting.training import FitConfig
 from vidselect_env.video.decode import FrameSize, read_frames
 from vidselect_env.video.index import probe
@@ -56,3 +57,77 @@ def test_a_set_of_which_nothing_can_be_read_is_an_error(tmp_path):
 def test_an_unknown_sampler_is_refused():
     with pytest.raises(ValueError, match=r"sampler \('x'\) must be one of clip, segment, motion_guided, magnitude"):
         FitConfig(sampler="x")
+
+
+GEOMETRY_5 = ClipGeometry(num_frames=5, resize=(32, 32), crop=(32, 32))
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "options", "first", "last"),
+    [
+        (8, {"place": 0.0}, 0, 4),
+        (8, {"place": 0.99}, 3, 7),
+        (8, {"place": 0.5}, 2, 6),
+        # A segment of 3 frames: its last repeats, or what lies around it is taken.
+        (3, {"place": 0.99}, 0, 2),
+        (3, {"place": 0.99, "reach": (2, 2)}, -1, 3),
+        (3, {"place": 0.0, "reach": (2, 2), "time_jitter": 1}, -2, 2),
+        (3, {"place": 0.99, "reach": (2, 2), "time_jitter": 1}, 0, 4),
+        # At the start and at the end of a file.
+        (3, {"place": 0.5, "reach": (0, 2)}, 0, 4),
+        (3, {"place": 0.5, "reach": (2, 0)}, -2, 2),
+        (3, {"place": 0.99, "reach": (0, 1), "time_jitter": 4}, 0, 3),
+        # Near the middle of a longer one.
+        (15, {"place": 0.0, "time_jitter": 2}, 3, 7),
+        (15, {"place": 0.99, "time_jitter": 2}, 7, 11),
+        (6, {"place": 0.99, "time_jitter": 3}, 1, 5),
+        (6, {"place": 0.99, "time_jitter": 3, "reach": (5, 5)}, 3, 7),
+    ],
+)
+def test_frames_of_a_clip_by_hand(num_frames, options, first, last):
+    frames = clip_frames(num_frames, GEOMETRY_5, **options)
+    assert (frames[0].item(), frames.max().item(), len(frames)) == (first, last, 5)
+    assert set(frames.diff().tolist()) <= {0, 1}
+
+
+def test_every_place_within_the_jitter_is_as_likely():
+    starts = [clip_frames(15, GEOMETRY_5, place=place / 50, time_jitter=2)[0].item() for place in range(50)]
+    assert [starts.count(start) for start in range(3, 8)] == [10] * 5
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_a_short_segment_is_shown_with_what_lies_around_it(make_video, tmp_path, cache):
+    path = make_video(tmp_path / "a.mp4", num_frames=30)
+    whole, part = (
+        VideoDataset(name="one", split="train", class_names=("a",), videos=(LabelledVideo(str(path), (0,), *segment),))
+        for segment in ((), (10 / 15, 13 / 15))
+    )
+    [everything] = read_frames(path, range(30), sizes=[FrameSize((32, 32), (32, 32))])
+
+    def clip(dataset, **options):
+        options = {"batch_size": 1, "training": False, "generator": torch.Generator(), "cache": cache} | options
+        return next(iter(ClipLoader(dataset, GEOMETRY_5, **options)))[0][0]
+
+    assert torch.equal(clip(part), everything[[10, 11, 12, 12, 12]])
+    assert torch.equal(clip(part, context=True), everything[9:14])
+    assert torch.equal(clip(whole, context=True), everything[13:18])
+    generator = torch.Generator().manual_seed(0)
+    moved = [clip(part, context=True, time_jitter=2, training=True, generator=generator) for _ in range(30)]
+    starts = {start for one in moved for start in range(26) if torch.equal(one, everything[start : start + 5])}
+    assert starts == {7, 8, 9, 10, 11}
+
+
+def test_jitter_takes_windows_of_the_whole_frame_in_training_alone(video_folder):
+    jitter = ClipJitter(random_crop=True)
+    geometry = ClipGeometry(num_frames=2, resize=(40, 40), crop=(32, 32))
+    dataset = load_dataset(f"folder:{video_folder}", split="train")
+
+    def clips(**options):
+        options = {"generator": torch.Generator().manual_seed(0), "batch_size": 8, "jitter": jitter} | options
+        return next(iter(ClipLoader(dataset, geometry, **options)))[0]
+
+    assert torch.equal(clips(training=False), clips(training=False, jitter=None))
+    assert clips(training=True).shape == (8, 2, 3, 32, 32)
+    assert not torch.equal(clips(training=True), clips(training=True, jitter=None))
+    assert torch.equal(clips(training=True), clips(training=True, cache=True))
+    assert torch.equal(clips(training=True, num_workers=1), clips(training=True, num_workers=4))

@@ -13,9 +13,9 @@ from torch import nn
 from vidselect_classifiers import make_classifier
 from vidselect_classifiers.sgs import with_sgs
 from vidselect_env.datasets import load_dataset
+from vidselect_env.experiment.run import run_logger
 from vidselect_env.fitting.kept_maps import KeptMaps
 from vidselect_env.fitting.training import FitConfig, fit
-from vidselect_env.run import run_logger
 
 
 def test_mean_and_histogram_by_hand():

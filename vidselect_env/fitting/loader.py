@@ -15,7 +15,7 @@ from vidselect_classifiers import ClipGeometry
 from vidselect_env.ahead import ordered_ahead
 from vidselect_env.datasets import LabelledVideo, VideoDataset
 from vidselect_env.datasets.labels import label_shares, targets_of
-from vidselect_env.video.clips import ClipGrid
+from vidselect_env.fitting.augmentation import ClipJitter
 from vidselect_env.video.decode import FrameSize, read_clips
 from vidselect_env.video.errors import VideoError
 from vidselect_env.video.index import VideoIndex, index_video, segment_of
@@ -32,7 +32,8 @@ class ClipLoader:
         geometry: of the clips.
         training: a random clip of every video, in random order; otherwise the middle one, in order.
         generator: of that randomness.
-        sampler, mu: as in `FitConfig`.
+        sampler, mu, context, time_jitter: as in `FitConfig`.
+        jitter: what training changes of the frames.
 
     Videos that cannot be read are left out, and named once.
     """
@@ -47,10 +48,15 @@ class ClipLoader:
         generator: torch.Generator,
         sampler: str = "clip",
         mu: float = 0.5,
+        context: bool = False,
+        time_jitter: int | None = None,
+        jitter: ClipJitter | None = None,
         num_workers: int = 2,
         cache: bool = False,
     ) -> None:
-        self.sampler, self.mu = sampler, mu
+        self.sampler, self.mu, self.context = sampler, mu, context
+        self.time_jitter = time_jitter if training else None
+        self.jitter = jitter if training else None
         self.dataset, self.geometry, self.batch_size, self.training = dataset, geometry, batch_size, training
         self.generator, self.num_workers = generator, num_workers
         self.targets = targets_of([video.labels for video in dataset.videos], len(dataset.class_names))
@@ -97,17 +103,41 @@ class ClipLoader:
             self._indices[number] = segment_of(self._files[video.path], start_s=video.start_s, end_s=video.end_s)
         index = self._indices[number]
         frames = self._sampled(number, index, place)
+        size = self._frame_size(index)
         if self._frames is None:
-            return read_clips(video.path, frames[None], sizes=[self._size], index=index)[0][0]
-        if number not in self._frames:
-            everything = torch.arange(index.info.num_frames)[None]
-            self._frames[number] = read_clips(video.path, everything, sizes=[self._size], index=index)[0][0]
-        return self._frames[number][frames]
+            [clip] = read_clips(video.path, index.first + frames[None], sizes=[size], index=index.file)
+        else:
+            before, after = self._reach(index)
+            if number not in self._frames:
+                everything = torch.arange(-before, index.info.num_frames + after)[None]
+                [whole] = read_clips(video.path, index.first + everything, sizes=[size], index=index.file)
+                self._frames[number] = whole[0]
+            clip = self._frames[number][None, before + frames]
+        if self.jitter is None:
+            return clip[0]
+        generator = torch.Generator().manual_seed(int(place * 2**53) + 1)
+        return self.jitter(clip[0], crop=self.geometry.crop, generator=generator)
+
+    def _frame_size(self, index: VideoIndex) -> FrameSize:
+        """The centre crop, or the whole resized frame where training takes another part of it."""
+        if self.jitter is None or not self.jitter.takes_whole_frames:
+            return self._size
+        whole = self._size.resized(index.info.height, index.info.width)
+        return FrameSize(whole, whole)
+
+    def _reach(self, index: VideoIndex) -> tuple[int, int]:
+        """Frames before the first, and after the last, of a segment that a clip of it may hold."""
+        if not self.context:
+            return 0, 0
+        most = self.geometry.span + (self.time_jitter or 0)
+        after = index.file.info.num_frames - index.first - index.info.num_frames
+        return min(index.first, most), min(after, most)
 
     def _sampled(self, number: int, index: VideoIndex, place: float) -> Tensor:
         num_video_frames, num_frames = index.info.num_frames, self.geometry.num_frames
         if self.sampler == "clip":
-            return clip_frames(num_video_frames, self.geometry, place=place)
+            reach = self._reach(index)
+            return clip_frames(num_video_frames, self.geometry, place=place, reach=reach, time_jitter=self.time_jitter)
         generator = torch.Generator().manual_seed(int(place * 2**53)) if self.training else None
         if self.sampler == "segment":
             return segment_frames(num_video_frames, num_frames, generator=generator)
@@ -118,10 +148,31 @@ class ClipLoader:
         return motion_guided_frames(self._curves[number], num_frames, mu=self.mu, generator=generator)
 
 
-def clip_frames(num_video_frames: int, geometry: ClipGeometry, *, place: float) -> Tensor:
-    """Frames of the clip at `place` in [0, 1] of the way from the first that fits to the last: (T,) int64."""
-    grid = ClipGrid(num_clips=1, num_frames=geometry.num_frames, frame_stride=geometry.frame_stride)
-    room = max(num_video_frames - grid.span, 0)
-    start = min(int(place * (room + 1)), room)
+def clip_frames(
+    num_video_frames: int,
+    geometry: ClipGeometry,
+    *,
+    place: float,
+    reach: tuple[int, int] = (0, 0),
+    time_jitter: int | None = None,
+) -> Tensor:
+    """Frames of the clip at `place` in [0, 1] of the way from the first that fits to the last: (T,) int64.
+
+    Args:
+        reach: of a segment, frames before its first and after its last that are there to be taken: a clip longer
+            than the segment then lies around its middle. Frames before it have numbers below 0. Where nothing is
+            left to take, the last frame repeats.
+        time_jitter: the way is from so many frames before the clip in the middle to so many after it.
+
+    Examples, of clips of 5 frames: 8 frames, place 0.99 -> 3 ... 7;  3 frames, reach (2, 2) -> -1 ... 3;
+    3 frames, reach (2, 2), `time_jitter=1`, place 0.99 -> 0 ... 4.
+    """
+    room = num_video_frames - geometry.span
+    earliest, latest = -reach[0], max(room + reach[1], -reach[0])
+    low, high = 0, room
+    if time_jitter is not None or room < 0:
+        low, high = (room // 2 + side * (time_jitter or 0) for side in (-1, 1))
+    low, high = (min(max(start, earliest), latest) for start in (low, high))
+    start = low + min(int(place * (high - low + 1)), high - low)
     steps = torch.arange(geometry.num_frames) * geometry.frame_stride
-    return (start + steps).clamp(max=num_video_frames - 1)
+    return (start + steps).clamp(max=num_video_frames + reach[1] - 1)
