@@ -27,7 +27,7 @@ from vidselect_classifiers import (
     weights_sha256,
 )
 from vidselect_classifiers.weights import PUBLISHED
-from vidselect_env.bank import BankError, ClipBank, bank_spec, build_bank
+from vidselect_env.bank import ClipBank, bank_spec, build_bank
 from vidselect_env.datasets import load_dataset
 from vidselect_env.envs.clip_select import ClipSelectProblem
 from vidselect_env.envs.sources import BankSource, LiveSource
@@ -178,7 +178,7 @@ def test_a_classifier_without_features_makes_a_bank_without_them(tmp_path: Path,
     assert bank.field("logits").shape == (8 * 6, 2)
     skims = ClipSelectProblem(BankSource(bank), num_sections=2, num_clips=3)
     assert skims.num_contexts > 0
-    with pytest.raises(BankError, match="has no field 'features': it has logits, skim; a classifier without a named"):
+    with pytest.raises(ValueError, match=r"no 'features' to look at: .*; a classifier without a named head gives none"):
         ClipSelectProblem(BankSource(bank), num_sections=2, num_clips=3, observation="features")
 
 
@@ -186,9 +186,9 @@ def test_a_live_source_of_it_says_so_too(video_folder: Path) -> None:
     dataset = load_dataset(f"folder:{video_folder}", split="train")
     classifier = PlainClassifier(Headless(2), geometry=GEOMETRY)
     source = LiveSource(dataset, classifier, spec=bank_spec(dataset, classifier, num_clips=6))
-    assert source.observation_shape("logits") == (2,)
-    with pytest.raises(ValueError, match="'Headless' gives logits alone, no features"):
-        source.observation_shape("features")
+    assert source.shapes["logits"] == (2,)
+    with pytest.raises(ValueError, match=r"no 'features' to look at: .*; a classifier without a named head gives none"):
+        ClipSelectProblem(source, num_sections=2, num_clips=3, observation="features")
     source.close()
 
 

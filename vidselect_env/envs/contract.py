@@ -118,7 +118,8 @@ class LookShapes:
             ValueError: there is none.
         """
         if name not in self.fields:
-            raise ValueError(f"there is no {name!r} to look at: there are {', '.join(self.fields)}")
+            hint = "; a classifier without a named head gives none" if name == "features" else ""
+            raise ValueError(f"there is no {name!r} to look at: there are {', '.join(self.fields)}{hint}")
         return self.fields[name]
 
     @cached_property

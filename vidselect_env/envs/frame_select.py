@@ -85,6 +85,7 @@ class FrameSelectProblem(SelectionProblem):
         self._table = table.to(source.device)
         self._valid = (torch.arange(num_candidates) < counts[:, None]).to(source.device)
         self.num_contexts = len(self._table)
+        self.shapes.candidate_shape  # noqa: B018 (what is shown must be there)
 
     @property
     def is_ragged(self) -> bool:
