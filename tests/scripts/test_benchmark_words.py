@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 from vidselect_classifiers import ClipGeometry, make_classifier, save_weights
-from vidselect_env.datasets import LabelledVideo, VideoDataset
+from vidselect_env.datasets import LabelledVideo, VideoDataset, load_dataset
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "measure" / "words.py"
 GEOMETRY = ClipGeometry(num_frames=5, resize=(32, 32), crop=(32, 32))
@@ -82,3 +82,15 @@ def test_tables_of_a_folder(path, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "| colour (3, 2) | 66.7 | 50.0 | 50.0 |" in done.stdout
     assert "| colour | 50.0 | 50.0 | 50.0 |" in done.stdout
+
+
+def test_published_weights_tell_the_colours_of_other_videos_apart(script, shared):
+    folder = shared / "data" / "grid_s1"
+    colours = ("blue", "green", "red", "white")
+    classifier = make_classifier("lip_tcn", weights="default")
+    words = script.of_classes(load_dataset(f"csv:{folder}/words.csv", split="test"), colours)
+    jobs = [(word, script.word_clips(word, classifier.geometry, offsets=[0])) for word in words]
+    assert len(jobs) == 50
+    assert script.accuracy(classifier, jobs, colours)[0] > 90
+    classifier.keep_classes(colours)
+    assert script.accuracy(classifier, jobs, colours)[0] > 90
