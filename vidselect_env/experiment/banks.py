@@ -18,7 +18,7 @@ from vidselect_env.datasets import VideoDataset, load_dataset
 from vidselect_env.envs.contract import Needs
 from vidselect_env.envs.problem import SelectionProblem
 from vidselect_env.envs.sources.bank import BankSource
-from vidselect_env.experiment.config import ExperimentConfig, GridConfig, HeadConfig
+from vidselect_env.experiment.config import DataConfig, ExperimentConfig, GridConfig, HeadConfig
 from vidselect_env.experiment.problems import make_problem
 from vidselect_env.fitting.head import bank_head, cross_fitted, with_head
 
@@ -48,6 +48,17 @@ class Experiment:
     def test_problem(self, needs: Needs) -> SelectionProblem:
         """The same on the test split."""
         return make_problem(self.config.problem, self.test, needs, num_sections=self.config.problem.test_sections)
+
+
+def learning_split(data: DataConfig) -> str:
+    """The split to learn on: `fit`, which is `train` less what `val` may hold of it, where settings are chosen."""
+    return "fit" if (data.train_split, data.test_split) == ("train", "val") else data.train_split
+
+
+def keep_known_classes(config: HeadConfig, classifier: ClipClassifier, class_names: tuple[str, ...]) -> None:
+    """Of a classifier that knows a dataset's classes among others, keep these: the softmax is over them alone."""
+    if config.head == "auto" and set(class_names) < set(classifier.class_names or ()):
+        classifier.keep_classes(class_names)
 
 
 def needs_head(config: HeadConfig, classifier: ClipClassifier, class_names: tuple[str, ...]) -> bool:
@@ -81,8 +92,9 @@ def make_experiment(
     load = partial(load_dataset, data.dataset, num_videos=data.num_videos, seed=data.data_seed, progress=progress)
     bank_of = partial(_bank, config, classifier=classifier, signals=signals, progress=progress)
     test_set = load(split=data.test_split)
+    keep_known_classes(config.fitting, classifier, test_set.class_names)
     fits = head is None and needs_head(config.fitting, classifier, test_set.class_names)
-    train_bank = None if only_test and not fits else bank_of(load(split=data.train_split))
+    train_bank = None if only_test and not fits else bank_of(load(split=learning_split(data)))
     test_bank, test_crops = bank_of(test_set), []
     if config.grid.crops == 10:
         test_crops = [test_bank.crop(number) for number in range(10)]

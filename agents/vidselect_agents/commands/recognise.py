@@ -20,7 +20,7 @@ from vidselect_agents.commands.train import TrainConfig
 from vidselect_agents.registry import load_agent
 from vidselect_classifiers import ClipClassifier
 from vidselect_env.envs.contract import LookShapes
-from vidselect_env.experiment.banks import looks_spec
+from vidselect_env.experiment.banks import keep_known_classes, looks_spec
 from vidselect_env.experiment.config import from_json
 from vidselect_env.experiment.recognise import Recognition, recognise
 from vidselect_env.experiment.run import HEAD, read_config
@@ -57,7 +57,9 @@ def main(arguments: Sequence[str]) -> None:
         raise ValueError(f"the agent of {str(config.run)!r} looks at nothing: there is nothing to choose by")
     if agent.needs.classifier_first:
         raise ValueError(f"the agent of {str(config.run)!r} looks at {'+'.join(fields)}: it needs the classifier first")
-    classifier = with_saved_head(run.classifier.make_classifier(), config.run, class_names).to(device)
+    classifier = run.classifier.make_classifier()
+    keep_known_classes(run.fitting, classifier, class_names)
+    classifier = with_saved_head(classifier, config.run, class_names).to(device)
     spec = looks_spec(run, classifier, fields)
     failed = 0
     for video in config.videos:

@@ -115,6 +115,8 @@ def assemble(listing: Listing, tree: Tree, *, name: str, split: str, report: Rep
 
 
 def _of_split(listing: Listing, split: str, subject: str) -> Iterable[Entry]:
+    if split == "fit" and {"train", "val"} <= set(listing.splits):
+        split = "train"
     if split == "all":
         return chain.from_iterable(listing.splits.values())
     if split not in listing.splits:
