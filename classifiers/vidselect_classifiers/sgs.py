@@ -261,6 +261,20 @@ def gmacs_by_bins(classifier: ClipClassifier) -> tuple[float, ...]:
     return tuple(costs)
 
 
+def gmacs_before_sgs(classifier: ClipClassifier) -> float:
+    """Multiply-adds of the stages before the sampling, which all clips pay, in units of 1e9.
+
+    Raises:
+        ValueError: there is no sampling.
+    """
+    if "sgs" not in classifier.stages:
+        raise ValueError(f"classifier {classifier.name!r} has no similarity guided sampling")
+    stages = classifier.stages[: classifier.stages.index("sgs")]
+    front = nn.Sequential(*(classifier.network.get_submodule(stage) for stage in stages))
+    frames, channels, height, width = classifier.input_shape
+    return gmacs(front, (1, channels, frames, height, width))
+
+
 @torch.no_grad()
 def _maps_before(classifier: ClipClassifier, place: int) -> Tensor:
     """What the stages before number `place` give for one clip: a tensor without values."""

@@ -1,15 +1,27 @@
-"""What similarity guided sampling saves, and what it costs in accuracy, on still, slow and fast clips.
+"""Similarity guided sampling, trained many times over: what makes it collapse, what it saves, and what is simpler.
 
-    python scripts/measure/sgs.py
+    python scripts/measure/sgs.py --device cuda --jobs 6
 
-For every seed a `tiny_r3d` is trained on `synthetic-speeds`, then trained on in each variant: as it is, and with
-sampling. Each result is written as soon as it is there; run the command again to go on after a kill.
+Sets of runs (`--sets`), the first first:
+
+- `kernels`: `tiny_r3d`, sampling after layer2: Eq. 1 or centred magnitudes, Z attached to the network before it or
+  not, beside the Kronecker kernel, the authors' own settings and no sampling.
+- `whole`: the modified 3DResNet-18, sampling after layer1, behind which most of its cost lies; against every other
+  frame, half the frames, and as many frames as cost what sampling does.
+- `tuned`: `tiny_r3d` again, with bins and learning rate chosen.
+
+Every run trains on from its network's first training, which all of a seed share. Sets choose on `val`, with the
+first seed. Runs hold their clips on the device that they share, and leave a row each in OUT/rows: run the command
+again to go on after a kill.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,187 +30,267 @@ from typing import Any
 import torch
 import tyro
 from rich.console import Console
-from torch import nn
 
-from vidselect_classifiers import ClipClassifier, gmacs, make_classifier
-from vidselect_classifiers.sgs import gmacs_by_bins
-from vidselect_env.datasets import VideoDataset, load_dataset
+from vidselect_classifiers import make_classifier, save_weights
 from vidselect_env.evaluation.table import Column, cells
-from vidselect_env.experiment.run import claim_results, run_logger
-from vidselect_env.fitting.loader import ClipLoader
-from vidselect_env.fitting.training import FitConfig, fit
+from vidselect_env.experiment.run import claim_results
+from vidselect_env.fitting.held_clips import HeldSource, hold_clips, read_held, synthetic_pieces
+from vidselect_env.fitting.held_training import CLIP_FALL, LAYER_FALL, fit_and_judge
+from vidselect_env.fitting.training import FitConfig
+from vidselect_env.shared_work import Piece, share_work
 
-# Variant -> where sampling stands, and its kernel.
-VARIANTS: dict[str, dict[str, Any] | None] = {
+AFTER = {"tiny_r3d": "layer2", "resnet3d_18_modified": "layer1"}
+SAMPLINGS: dict[str, dict[str, Any] | None] = {
     "none": None,
-    "after layer2": {"after": "layer2"},
-    "after layer2, kronecker": {"after": "layer2", "kernel": "kronecker"},
-    "after layer2, kronecker, 7 bins": {"after": "layer2", "kernel": "kronecker", "num_bins": 7},
-    "after layer1": {"after": "layer1"},
+    "kronecker": {"kernel": "kronecker"},
+    "magnitude": {},
+    "magnitude, detached": {"detach": True},
+    "centred": {"distance": "centred"},
+    "centred, detached": {"distance": "centred", "detach": True},
+    "authors": {"distance": "centred", "epsilon": True, "network": "authors"},
+    "kronecker, time": {"kernel": "kronecker", "order": "time"},
+    "centred, detached, time": {"distance": "centred", "detach": True, "order": "time"},
 }
 SPEEDS = ("still", "slow", "fast")
-DIGITS = {  # that a column of the table is shown with
+DIGITS = {  # of the table's columns, on `test` but for the first
+    "Top-1 on val": 1,
     "Top-1": 1,
     "maps kept": 2,
     **dict.fromkeys(SPEEDS, 2),
-    "GMACs after the layer": 4,
-    "fall (%)": 1,
     "GMACs a clip": 4,
+    LAYER_FALL: 1,
+    CLIP_FALL: 1,
 }
+SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SGSConfig:
-    """How long, and how often.
+    """What is trained, for how long, and where.
 
     Args:
+        sets: of kernels, whole, tuned.
         seeds: of initial weights and of the order of clips.
-        variants: which of them.
-        num_videos: for training; the tests are half as many, at most 4000.
-        epochs: of the first training.
-        more_epochs: of each variant.
-        learning_rate: of these, at the most; of the first training it is 0.05.
+        dataset: a synthetic one, or the name of one with the splits train, val and test.
+        num_videos: synthetic ones for training.
+        num_tests: of them for val, and for test.
+        size: of the frames, in pixels.
+        num_held: frames held of each video, the middle ones.
         num_frames: of a clip.
-        out: the folder of results.
+        first_epochs: of each network's first training.
+        epochs: of every run after it.
+        batch_size: clips of a gradient step.
+        learning_rate: the largest, where none is chosen.
+        device: cpu or cuda.
+        jobs: runs at a time.
+        minutes: from the start; no run begins that would end later if it took as long as the longest so far.
+        out: the folder of rows and tables.
+        scratch: the folder of decoded clips and weights, which are large.
     """
 
+    sets: tuple[str, ...] = ("kernels", "whole", "tuned")
     seeds: tuple[int, ...] = (0, 1, 2)
-    variants: tuple[str, ...] = tuple(VARIANTS)
+    dataset: str = "synthetic-speeds"
     num_videos: int = 24000
-    epochs: int = 4
-    more_epochs: int = 8
-    learning_rate: float = 0.05
+    num_tests: int = 3000
+    size: int = 32
+    num_held: int = 20
     num_frames: int = 16
+    first_epochs: int = 4
+    epochs: int = 8
+    batch_size: int = 64
+    learning_rate: float = 0.1
+    device: str = "cpu"
+    jobs: int = 1
+    minutes: float | None = None
     out: Path = Path("runs/sgs")
+    scratch: Path = Path("runs/sgs-scratch")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One training: `sampling` is of `SAMPLINGS` or `first`, `frames` are the offsets of those that make a clip."""
+
+    network: str
+    sampling: str = "none"
+    bins: int | None = None
+    frames: tuple[int, ...]
+    learning_rate: float
+    seed: int
+
+    @property
+    def variant(self) -> str:
+        """All but the seed."""
+        bins = [] if self.bins is None else [f"{self.bins} bins"]
+        frames = f"{len(self.frames)} frames over {self.frames[-1] + 1}"
+        return ", ".join([self.network, self.sampling, *bins, frames, f"rate {self.learning_rate:g}"])
+
+    @property
+    def name(self) -> str:
+        return f"{self.variant}, seed {self.seed}".replace(", ", "-").replace(" ", "_")
 
 
 def main() -> None:
     config = tyro.cli(SGSConfig, description=__doc__)
+    started_s = time.monotonic()
+    free = ("sets", "seeds", "device", "jobs", "minutes", "out", "scratch")
     try:
-        claim_results(config.out, free=("seeds", "variants", "out"), sgs=config)
+        for folder in (config.out, config.scratch):
+            claim_results(folder, free=free, sgs=config)
     except ValueError as error:
         raise SystemExit(str(error)) from None
-    sets = [
-        load_dataset("synthetic-speeds", split=split, num_videos=number)
-        for split, number in (("train", config.num_videos), ("test", min(config.num_videos, 8000)))
-    ]
-    for seed in config.seeds:
-        for variant in config.variants:
-            one(config, sets, variant, seed)
+    hold_clips({held_file(config, split): sources(config, split) for split in SPLITS})
+    print(f"{time.monotonic() - started_s:.0f} s until the clips are decoded", flush=True)
+    until_s = None if config.minutes is None else started_s + 60 * config.minutes
+    failed = share_work(partial(ready, config), jobs=config.jobs, until_s=until_s)
     table = markdown(config)
     (config.out / "table.md").write_text(table + "\n")
     Console().print(table, highlight=False, soft_wrap=True)
+    if failed:
+        raise SystemExit(f"{len(failed)} runs failed: {', '.join(failed)}")
 
 
-def one(config: SGSConfig, sets: list[VideoDataset], variant: str, seed: int) -> None:
-    """Train and measure one variant with one seed, unless its result is there already."""
-    folder = result_folder(config, variant, seed)
-    if (folder / "result.json").exists():
-        return
-    first = train(config, sets, config.out / f"first-{seed}", seed, epochs=config.epochs, learning_rate=0.05)
-    classifier = train(
-        config,
-        sets,
-        folder,
-        seed,
-        epochs=config.more_epochs,
-        learning_rate=config.learning_rate,
-        weights=first,
-        sgs=VARIANTS[variant],
-    )
-    result = measure(make(config, sets[0], weights=classifier, sgs=VARIANTS[variant]), sets[1])
-    (folder / "result.json").write_text(json.dumps(result))
+def sources(config: SGSConfig, split: str) -> list[HeldSource]:
+    """The videos of a split."""
+    common: dict[str, Any] = {"dataset": config.dataset, "num_frames": config.num_held, "size": config.size}
+    if not config.dataset.startswith("synthetic"):
+        return [HeldSource(split=split, **common)]
+    kind, count = ("train", config.num_videos) if split == "train" else ("test", config.num_tests)
+    return synthetic_pieces(HeldSource(split=kind, num_videos=count, **common), val=split == "val")
 
 
-def result_folder(config: SGSConfig, variant: str, seed: int) -> Path:
-    """Where the weights and the result of one variant with one seed are."""
-    return config.out / f"{variant.replace(', ', '-').replace(' ', '-')}-{seed}"
+def ready(config: SGSConfig) -> Iterator[Piece]:
+    """The planned runs that are not done, or in their place the first training that they need."""
+    rows = read_rows(config)
+    for run in plan(config, rows):
+        first = of(config, run.network, sampling="first", seed=run.seed)
+        needed = run if weights_file(config, first).exists() else first
+        if run.name not in rows:
+            yield Piece(name=needed.name, function=train, args=(config, needed))
 
 
-def make(config: SGSConfig, dataset: VideoDataset, **options: Any) -> ClipClassifier:
-    return make_classifier("tiny_r3d", num_classes=len(dataset.class_names), num_frames=config.num_frames, **options)
+def plan(config: SGSConfig, rows: dict[str, dict]) -> Iterator[Run]:
+    """The runs of all sets; those that follow from a choice as soon as it can be made."""
+    for name in config.sets:
+        yield from {"kernels": kernels, "whole": whole, "tuned": tuned}[name](config, rows)
 
 
-def train(
-    config: SGSConfig,
-    sets: list[VideoDataset],
-    folder: Path,
-    seed: int,
-    *,
-    epochs: int,
-    learning_rate: float,
-    **options: Any,
-) -> Path:
-    """Train into a folder, or go on, or leave it as it is; the weights' file."""
-    weights = folder / "weights.safetensors"
-    if weights.exists():
-        return weights
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(seed)
-    logger = run_logger(folder)
-    fit(
-        make(config, sets[0], **options),
-        *sets,
-        config=FitConfig(epochs=epochs, learning_rate=learning_rate, label_smoothing=0.1, cache=True),
-        folder=folder,
-        logger=logger,
-        seed=seed,
-    )
-    logger.close()
-    return weights
+def kernels(config: SGSConfig, rows: dict[str, dict]) -> Iterator[Run]:
+    samplings = [name for name in SAMPLINGS if "time" not in name]
+    yield from (of(config, "tiny_r3d", sampling=name, seed=seed) for seed in config.seeds for name in samplings)
 
 
-@torch.inference_mode()
-def measure(classifier: ClipClassifier, test_set: VideoDataset) -> dict[str, float]:
-    """The columns of the table."""
-    loader = ClipLoader(
-        test_set, classifier.geometry, batch_size=100, training=False, generator=torch.Generator(), cache=False
-    )
-    outputs = [classifier(clips) for clips, _ in loader]
-    labels = torch.tensor([video.labels[0] for video in test_set.videos])
-    right = torch.cat([output.logits for output in outputs]).argmax(-1) == labels
-    speeds = [test_set.class_names[label].split()[0] for label in labels.tolist()]
-    plain = make_classifier(
-        "tiny_r3d", num_classes=classifier.num_classes, num_frames=classifier.geometry.num_frames
-    ).gmacs_per_clip()
-    found = {"Top-1": 100 * right.float().mean().item()}
-    if "sgs" not in classifier.stages:
-        return found | {"GMACs a clip": plain}
-    kept = torch.cat([output.num_bins for output in outputs if output.num_bins is not None])
-    found["maps kept"] = kept.float().mean().item()
-    for speed in SPEEDS:
-        found[speed] = kept[[each == speed for each in speeds]].float().mean().item()
-    before = cost_before_sampling(classifier)
-    found["GMACs a clip"] = torch.tensor(gmacs_by_bins(classifier))[kept - 1].mean().item()
-    found["GMACs after the layer"] = found["GMACs a clip"] - before
-    found["fall (%)"] = 100 * (1 - found["GMACs after the layer"] / (plain - before))
-    return found
+def whole(config: SGSConfig, rows: dict[str, dict]) -> Iterator[Run]:
+    run, total = partial(of, config, "resnet3d_18_modified"), config.num_frames
+    tried = [("kronecker, time", total), ("kronecker, time", 3 * total // 4), ("centred, detached, time", total)]
+    grid = [run(sampling=name, bins=bins, seed=config.seeds[0]) for name, bins in tried]
+    yield from grid
+    chosen = choose(rows, grid, column=CLIP_FALL, least=37)
+    for seed in config.seeds:
+        yield run(seed=seed)
+        if chosen:
+            yield dataclasses.replace(chosen, seed=seed)
+        yield from (run(frames=tuple(each), seed=seed) for each in (range(0, total, 2), range(total // 2)))
+    if chosen:  # as many frames as cost what sampling does, over the same time and in a row
+        count = max(round(total * (1 - rows[chosen.name]["val"][CLIP_FALL] / 100)), 2)
+        spread = tuple(round(place * (total - 1) / (count - 1)) for place in range(count))
+        yield from (run(frames=each, seed=seed) for seed in config.seeds for each in (spread, tuple(range(count))))
 
 
-def cost_before_sampling(classifier: ClipClassifier) -> float:
-    """Multiply-adds of the stages before the sampling, in units of 1e9."""
-    stages = classifier.stages[: classifier.stages.index("sgs")]
-    front = nn.Sequential(*(classifier.network.get_submodule(stage) for stage in stages))
-    frames, channels, height, width = classifier.input_shape
-    return gmacs(front, (1, channels, frames, height, width))
+def tuned(config: SGSConfig, rows: dict[str, dict]) -> Iterator[Run]:
+    run, rates = partial(of, config, "tiny_r3d", seed=config.seeds[0]), (config.learning_rate, 2 * config.learning_rate)
+    tried = [("kronecker, time", bins) for bins in (5, 6, 7)] + [("centred, detached, time", 7)]
+    grid = [run(sampling=name, bins=bins, learning_rate=rate) for name, bins in tried for rate in rates]
+    plain = [run(learning_rate=rate) for rate in rates]
+    yield from [*grid, *plain]
+    for chosen in (choose(rows, grid, column=LAYER_FALL, least=42), choose(rows, plain, column="Top-1", least=0)):
+        if chosen:
+            yield from (dataclasses.replace(chosen, seed=seed) for seed in config.seeds)
+
+
+def of(config: SGSConfig, network: str, *, frames: tuple[int, ...] = (), **settings: Any) -> Run:
+    """A run with the configuration's rate, and all frames of a clip, where nothing else is said."""
+    frames = frames or tuple(range(config.num_frames))
+    return Run(network=network, frames=frames, **{"learning_rate": config.learning_rate, **settings})
+
+
+def choose(rows: dict[str, dict], grid: Sequence[Run], *, column: str, least: float) -> Run | None:
+    """Of those that have enough of a column on val, the one most often right there, or else the one with the most."""
+    if any(run.name not in rows for run in grid):
+        return None
+    found = {run: rows[run.name]["val"] for run in grid}
+    enough = [run for run in grid if found[run][column] >= least]
+    return max(enough or grid, key=lambda run: found[run]["Top-1" if enough else column])
+
+
+def held_file(config: SGSConfig, split: str) -> Path:
+    return config.scratch / f"{split}.safetensors"
+
+
+def weights_file(config: SGSConfig, run: Run) -> Path:
+    return config.scratch / "weights" / f"{run.name}.safetensors"
+
+
+def row_file(config: SGSConfig, run: Run) -> Path:
+    return config.out / "rows" / f"{run.name}.json"
+
+
+def read_rows(config: SGSConfig) -> dict[str, dict]:
+    """What the runs that are done have left, by their names."""
+    return {file.stem: json.loads(file.read_text()) for file in sorted((config.out / "rows").glob("*.json"))}
+
+
+def train(config: SGSConfig, run: Run) -> str:
+    """Train one network, and leave its weights and its row; its Top-1 and its maps kept, in words."""
+    held = {split: read_held(held_file(config, split), config.device) for split in SPLITS}
+    torch.set_num_threads(1)
+    torch.manual_seed(run.seed)  # a new network, dropout
+    size = (config.size, config.size)
+    make = partial(make_classifier, run.network, num_classes=len(held["train"].class_names), resize=size, crop=size)
+    plain_gmacs = make(num_frames=config.num_frames).gmacs_per_clip()
+    is_first = run.sampling == "first"
+    sampling = None if is_first else SAMPLINGS[run.sampling]
+    sgs = None if sampling is None else {"after": AFTER[run.network], "num_bins": run.bins, **sampling}
+    classifier = make(
+        num_frames=len(run.frames),
+        weights=None if is_first else weights_file(config, of(config, run.network, sampling="first", seed=run.seed)),
+        sgs=sgs,
+    ).to(config.device)
+    epochs = config.first_epochs if is_first else config.epochs
+    fit = FitConfig(epochs=epochs, batch_size=config.batch_size, learning_rate=run.learning_rate, label_smoothing=0.1)
+    found = fit_and_judge(classifier, held, offsets=run.frames, config=fit, plain_gmacs=plain_gmacs, seed=run.seed)
+    row = {**dataclasses.asdict(run), "variant": run.variant, "sgs": sgs, **found}
+    for file in (weights_file(config, run), row_file(config, run)):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    save_weights(classifier, weights_file(config, run))
+    part = row_file(config, run).with_suffix(".part")
+    part.write_text(json.dumps(row) + "\n")
+    part.replace(row_file(config, run))
+    return f"{row['test']['Top-1']:.1f} % right, {row['test'].get('maps kept', math.nan):.2f} maps"
 
 
 def markdown(config: SGSConfig) -> str:
-    """The table of all results in the folder."""
-    columns = [Column(name, partial(_value, name=name), digits) for name, digits in DIGITS.items()]
-    lines = ["| sampling | seeds | " + " | ".join(DIGITS) + " |", "|---|" + "---:|" * (len(DIGITS) + 1)]
-    for variant in config.variants:
-        files = [result_folder(config, variant, seed) / "result.json" for seed in config.seeds]
-        results = [json.loads(file.read_text()) for file in files]
-        lines.append(f"| {variant} | {len(results)} | " + " | ".join(cells(results, columns)) + " |")
-    settings = {
-        name: value for name, value in dataclasses.asdict(config).items() if name not in ("out", "seeds", "variants")
-    }
-    return "\n".join([*lines, "", ", ".join(f"{name} {value}" for name, value in settings.items())])
+    """The table of all rows, in the order of the plan, as far as they are there."""
+    rows = read_rows(config)
+    variants: dict[str, list[dict]] = {}
+    for run in plan(config, rows):
+        if run.name in rows and rows[run.name] not in variants.setdefault(run.variant, []):
+            variants[run.variant].append(rows[run.name])
+    columns = [Column(name, partial(value, name=name), digits) for name, digits in DIGITS.items()]
+    lines = [" | ".join(["| run | seeds", *DIGITS, "maps on val by epoch |"]), "|---|" + "---:|" * (len(DIGITS) + 2)]
+    for name, found in variants.items():
+        epochs = zip(*([each.get("maps on val", math.nan) for each in row["epochs"]] for row in found), strict=True)
+        by_epoch = " ".join(f"{sum(maps) / len(maps):.1f}" for maps in epochs).replace("nan", "")
+        lines.append(" | ".join([f"| {name} | {len(found)}", *cells(found, columns), by_epoch.strip()]) + " |")
+    return "\n".join(lines)
 
 
-def _value(result: dict[str, float], *, name: str) -> float:
-    return result.get(name, float("nan"))
+def value(row: dict[str, Any], *, name: str) -> float:
+    """A column's value; nan for what a network without sampling has not."""
+    if name in SPEEDS:  # of all classes of that speed
+        maps = [each for kind, each in row["test"].get("maps of", {}).items() if kind.split()[0] == name]
+        return sum(maps) / len(maps) if maps else math.nan
+    return row["val"]["Top-1"] if name == "Top-1 on val" else row["test"].get(name, math.nan)
 
 
 if __name__ == "__main__":

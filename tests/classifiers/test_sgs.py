@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vidselect_classifiers import WeightsError, make_classifier, save_weights, weights_sha256
 from vidselect_classifiers.ragged import RaggedMaps
-from vidselect_classifiers.sgs import SimilarityGuidedSampling, gmacs_by_bins, with_sgs
+from vidselect_classifiers.sgs import SimilarityGuidedSampling, gmacs_before_sgs, gmacs_by_bins, with_sgs
 from vidselect_classifiers.sgs_bins import angles, bin_weights, magnitude, merge
 
 SMALL = {"crop": (32, 32), "resize": (32, 32), "num_frames": 8}
@@ -182,6 +182,15 @@ def test_cost_grows_with_the_maps_kept_up_to_the_whole():
     assert with_sgs(plain, after="stem").gmacs_per_clip() == costs[-1]
     assert costs[0] < 0.35 * costs[-1]
     assert gmacs_by_bins(plain) == ()
+
+
+def test_what_comes_before_sampling_is_paid_by_every_clip():
+    plain = make_classifier("tiny_r3d")
+    # The stem: 8 planes of 3 x 3 x 7 x 7 weights on 8 x 16 x 16 places.
+    assert gmacs_before_sgs(with_sgs(plain, after="stem")) == pytest.approx(8 * 3 * 3 * 49 * 8 * 256 / 1e9)
+    assert 0 < gmacs_before_sgs(with_sgs(plain, after="layer1")) < gmacs_by_bins(with_sgs(plain, after="layer1"))[0]
+    with pytest.raises(ValueError, match="'tiny_r3d' has no similarity guided sampling"):
+        gmacs_before_sgs(plain)
 
 
 def test_bad_settings_name_the_value_and_the_rule():

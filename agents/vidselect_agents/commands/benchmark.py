@@ -49,6 +49,8 @@ class BenchmarkConfig(ExperimentConfig):
         seeds: how many, from 0.
         total_timesteps: videos seen in training.
         num_envs: sub-environments stepped together.
+        also_kept: further numbers of kept candidates to test every agent with, once it is trained: a row each,
+            `AGENT @ m`; of agents that choose one clip a section, further numbers of sections.
         jobs: processes that train side by side, on the same banks.
         out: the folder of results.
     """
@@ -57,6 +59,7 @@ class BenchmarkConfig(ExperimentConfig):
     seeds: int = 5
     total_timesteps: int = 6_400
     num_envs: int = 64
+    also_kept: tuple[int, ...] = ()
     jobs: int = 1
     out: Path = Path("runs/benchmark")
 
@@ -81,6 +84,7 @@ def main(arguments: Sequence[str]) -> None:
         out=config.out,
         total_timesteps=config.total_timesteps,
         num_envs=config.num_envs,
+        also_kept=config.also_kept,
         jobs=config.jobs,
     )
     report(config, failures)
@@ -88,7 +92,12 @@ def main(arguments: Sequence[str]) -> None:
 
 def report(config: BenchmarkConfig, failures: dict[str, str]) -> None:
     """Table, CSV and figure of all results in the folder that this command asks for."""
-    files = [result_file(config.out, agent, seed) for agent in config.agents for seed in range(config.seeds)]
+    files = [
+        result_file(config.out, agent, seed, kept=kept)
+        for kept in (None, *config.also_kept)
+        for agent in config.agents
+        for seed in range(config.seeds)
+    ]
     results = [TimedResult.read(file) for file in files if file.exists()]
     if not results:
         raise ValueError(f"no agent gave a result: {'; '.join(f'{name}: {why}' for name, why in failures.items())}")
@@ -106,20 +115,32 @@ def report(config: BenchmarkConfig, failures: dict[str, str]) -> None:
 
 def _differences(results: Sequence[TimedResult]) -> list[Column]:
     """Top-1 points ahead of `uniform`, and of the best rule without training, by a paired bootstrap over videos."""
+    ahead: dict[str, dict[str, str]] = {"uniform": {}, "the best rule": {}}
     rows = grouped(results)
-    rules = {name: group for name, group in rows.items() if parse_agent(name)[0] in RULES}
-    if not rules:
-        return []
-    best = max(rules, key=lambda name: sum(result.top1 for result in rules[name]) / len(rules[name]))
-    columns = []
-    for rival in dict.fromkeys([*(["uniform"] if "uniform" in rules else []), best]):
-        theirs = _right(rules[rival])
-        ahead = {
-            name: "" if name == rival else _interval(paired_bootstrap(_right(group), theirs))
-            for name, group in rows.items()
-        }
-        columns.append(Column(f"ahead of {rival}", lambda result: 0.0, 1, texts=ahead))
-    return columns
+    for budget in dict.fromkeys(_budget(name) for name in rows):
+        same = {name: group for name, group in rows.items() if _budget(name) == budget}
+        rules = {name: group for name, group in same.items() if parse_agent(_agent(name))[0] in RULES}
+        if not rules:
+            return []
+        best = max(rules, key=lambda name: sum(result.top1 for result in rules[name]) / len(rules[name]))
+        rivals = {"uniform": f"uniform{budget}", "the best rule": best}
+        for heading, rival in rivals.items():
+            for name, group in same.items():
+                against = rules.get(rival)
+                text = "" if against is None else _interval(paired_bootstrap(_right(group), _right(against)))
+                is_best = heading == "the best rule" and name == best
+                ahead[heading][name] = "is it" if is_best else "" if name == rival else text
+    return [Column(f"ahead of {heading}", lambda _: 0.0, 1, texts=texts) for heading, texts in ahead.items()]
+
+
+def _agent(row: str) -> str:
+    """`dsn @ 2` -> `dsn`."""
+    return row.partition(" @ ")[0]
+
+
+def _budget(row: str) -> str:
+    """`dsn @ 2` -> ` @ 2`; `dsn` -> nothing."""
+    return "".join(row.partition(" @ ")[1:])
 
 
 def _right(results: Sequence[TimedResult]) -> torch.Tensor:

@@ -55,6 +55,7 @@ def run_jobs(
     out: Path,
     total_timesteps: int,
     num_envs: int,
+    also_kept: tuple[int, ...] = (),
     jobs: int,
 ) -> dict[str, str]:
     """Do every (agent, seed) whose result is not there yet; the reasons of those that failed, by agent."""
@@ -66,7 +67,12 @@ def run_jobs(
         except Exception as error:
             failures[agent] = f"{type(error).__name__}: {error}"
     todo = [job for job in wanted if job[0] not in failures and not result_file(out, *job).exists()]
-    options: dict[str, Any] = {"out": out, "total_timesteps": total_timesteps, "num_envs": num_envs}
+    options: dict[str, Any] = {
+        "out": out,
+        "total_timesteps": total_timesteps,
+        "num_envs": num_envs,
+        "also_kept": also_kept,
+    }
     experiment = make_experiment(config, signals=signals)  # here, so that no two processes build the banks
     if jobs == 1:
         for job in todo:
@@ -85,36 +91,64 @@ def run_jobs(
 
 
 def one(
-    experiment: Experiment, agent: str, seed: int, *, out: Path, total_timesteps: int, num_envs: int, shown: bool = True
+    experiment: Experiment,
+    agent: str,
+    seed: int,
+    *,
+    out: Path,
+    total_timesteps: int,
+    num_envs: int,
+    also_kept: tuple[int, ...] = (),
+    shown: bool = True,
 ) -> None:
     """Train and evaluate one agent with one seed, and write its result."""
     file = result_file(out, agent, seed)
     file.parent.mkdir(exist_ok=True, parents=True)
-    name, settings = parse_agent(agent)
     needs, environment = needs_with_settings(agent)
-    settings.pop("environment", None)
     config = experiment.config if environment is None else changed(experiment.config, environment=environment)
-    test = make_problem(config.problem, experiment.test, needs, num_sections=config.problem.test_sections)
-    timing = {}
+    selector, timing = _trained(
+        experiment, config, agent, seed, needs=needs, folder=file.parent, options=(total_timesteps, num_envs, shown)
+    )
+    for kept in (*also_kept, None):  # the result that says that all is done comes last
+        wanted = config.problem if kept is None else changed(config.problem, kept=kept, sections=kept)
+        sections = wanted.test_sections if kept is None else kept
+        test = make_problem(wanted, experiment.test, needs, num_sections=sections)
+        result = evaluate(selector, test, name=agent if kept is None else f"{agent} @ {kept}")
+        write_json(result_file(out, agent, seed, kept=kept), vars(result) | timing)
+
+
+def _trained(
+    experiment: Experiment,
+    config: ExperimentConfig,
+    agent: str,
+    seed: int,
+    *,
+    needs: Needs,
+    folder: Path,
+    options: tuple[int, int, bool],
+) -> tuple[Any, dict[str, float]]:
+    """The selector called `agent`, trained if it learns, and what that took."""
+    name, settings = parse_agent(agent)
+    settings.pop("environment", None)
     if name in REFERENCES:
-        result = evaluate(REFERENCES[name](), test, name=agent)
-    else:
-        assert experiment.train is not None
-        logger = run_logger(file.parent)
-        problem = make_problem(config.problem, experiment.train, needs)
-        env = RecordRollouts(SelectVectorEnv(problem, num_envs=num_envs), logger)
-        keep_freed_batches(env)
-        learner = make_agent(name, env, seed=seed, device=config.classifier.torch_device, **settings)
-        if name not in UNTRAINED:
-            started_s = time.perf_counter()
-            learner.learn(env, steps_of(env.problem, total_timesteps), progress_bar=shown)
-            train_seconds = time.perf_counter() - started_s
-            timing = {"train_seconds": train_seconds, "steps_per_second": env.num_steps / train_seconds}
-            env.dump()
-            learner.save(file.parent / FILE_NAME)
-        logger.close()
-        result = evaluate(learner, test, name=agent)
-    write_json(file, vars(result) | timing)
+        return REFERENCES[name](), {}
+    total_timesteps, num_envs, shown = options
+    assert experiment.train is not None
+    logger = run_logger(folder)
+    problem = make_problem(config.problem, experiment.train, needs)
+    env = RecordRollouts(SelectVectorEnv(problem, num_envs=num_envs), logger)
+    keep_freed_batches(env)
+    learner = make_agent(name, env, seed=seed, device=config.classifier.torch_device, **settings)
+    timing = {}
+    if name not in UNTRAINED:
+        started_s = time.perf_counter()
+        learner.learn(env, steps_of(env.problem, total_timesteps), progress_bar=shown)
+        train_seconds = time.perf_counter() - started_s
+        timing = {"train_seconds": train_seconds, "steps_per_second": env.num_steps / train_seconds}
+        env.dump()
+        learner.save(folder / FILE_NAME)
+    logger.close()
+    return learner, timing
 
 
 def needs_with_settings(agent: str) -> tuple[Needs, str | None]:
@@ -139,9 +173,10 @@ def parse_agent(text: str) -> tuple[str, dict[str, Any]]:
     }
 
 
-def result_file(out: Path, agent: str, seed: int) -> Path:
-    """Where the result of one agent with one seed is."""
-    return out / f"{agent.replace(':', '.').replace('/', '_')}-{seed}" / "result.json"
+def result_file(out: Path, agent: str, seed: int, *, kept: int | None = None) -> Path:
+    """Where the result of one agent with one seed is, of another number of kept candidates than it was trained with."""
+    name = "result.json" if kept is None else f"result-{kept}.json"
+    return out / f"{agent.replace(':', '.').replace('/', '_')}-{seed}" / name
 
 
 def _value(text: str) -> Any:
