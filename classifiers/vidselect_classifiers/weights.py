@@ -25,7 +25,7 @@ NUM_LISTED_KEYS = 8
 
 # Classifier -> published name -> a file in `CHECKPOINTS`, or the name of torchvision's weights.
 PUBLISHED: dict[str, dict[str, str]] = {
-    "tiny_r3d": {"default": "tiny_r3d.safetensors"},
+    "tiny_r3d": {"default": "tiny_r3d.safetensors", "synthetic-v1": "tiny_r3d_v1.safetensors"},
     "r3d_18": {"kinetics400": "R3D_18_Weights.KINETICS400_V1"},
     "mc3_18": {"kinetics400": "MC3_18_Weights.KINETICS400_V1"},
     "r2plus1d_18": {"kinetics400": "R2Plus1D_18_Weights.KINETICS400_V1"},

@@ -1,4 +1,4 @@
-"""Datasets by name: `synthetic`, `synthetic-trimmed`, `synthetic-speeds`, `folder:PATH`, `csv:PATH`."""
+"""Datasets by name: `synthetic` and its kin (`datasets.synthetic`), `folder:PATH`, `csv:PATH`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from vidselect_env.cache import cache_dir
 from vidselect_env.datasets.base import LabelledVideo, VideoDataset
 from vidselect_env.datasets.folder import folder_dataset
 from vidselect_env.datasets.manifest import manifest_dataset
-from vidselect_env.datasets.scenes import KINDS
-from vidselect_env.datasets.synthetic import synthetic_dataset
+from vidselect_env.datasets.synthetic import KINDS, synthetic_dataset
 
 __all__ = ["LabelledVideo", "VideoDataset", "load_dataset"]
 
 _READERS = {"folder": folder_dataset, "csv": manifest_dataset}
-_SYNTHETIC = {f"synthetic{suffix}": kind for kind, (suffix, *_) in KINDS.items()}
+_SYNTHETIC = {f"synthetic{traits.suffix}": kind for kind, traits in KINDS.items()}
 
 
 def load_dataset(
@@ -24,10 +23,11 @@ def load_dataset(
 
     Args:
         name: `synthetic` (untrimmed motion, made on first use), `synthetic-trimmed` (the same actions,
-            trimmed), `synthetic-speeds` (trimmed, still, slow and fast), `folder:PATH` or `csv:PATH`.
-        split: `train`, `test`, or what the dataset has; real ones also know `all`.
-        num_videos: how many synthetic training videos to make, and half as many for testing; of a real
-            dataset, keep so many, evenly taken from its list.
+            trimmed), `synthetic-v1` and `synthetic-v1-trimmed` (their first version), `synthetic-speeds` (trimmed,
+            still, slow and fast), `folder:PATH` or `csv:PATH`.
+        split: `train`, `val`, `test`, or what the dataset has; real ones also know `all`.
+        num_videos: how many synthetic training videos to make, half as many for testing and a quarter for
+            validation; of a real dataset, keep so many, evenly taken from its list.
         seed: of the synthetic sets.
 
     Raises:
@@ -41,6 +41,7 @@ def load_dataset(
             cache_dir=cache_dir(),
             progress=progress,
             num_train=num_videos,
+            num_val=None if num_videos is None else max(num_videos // 4, 1),
             num_test=None if num_videos is None else max(num_videos // 2, 1),
         )
     kind, _, path = name.partition(":")

@@ -17,10 +17,14 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class LabelledVideo:
-    """A video file and its class indices: one for most datasets, several for multi-label ones."""
+    """A video file and its class indices: one for most datasets, several for multi-label ones.
+
+    action_spans_s: where the action is, (start, end) in seconds, where that is known; no agent sees it.
+    """
 
     path: str
     labels: tuple[int, ...]
+    action_spans_s: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
