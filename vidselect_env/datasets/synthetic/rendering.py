@@ -25,12 +25,12 @@ DARKEST, BRIGHTEST = 12, 243  # of pixels, before noise
 
 ACTOR_COLOUR, BYSTANDER_COLOUR = (190, 115, 70), (70, 115, 190)
 COLOUR_SPREAD = 30
-ACTOR_SIZE, ACTOR_TRAVEL = (0.36, 0.52), (0.30, 0.45)  # of the frame's height
+ACTOR_SIZE, ACTOR_TRAVEL = (0.42, 0.58), (0.30, 0.45)  # of the frame's height
 BYSTANDER_SIZE, BYSTANDER_TRAVEL = (0.40, 0.60), (0.50, 0.80)
-TURN_DEGREES = (110, 200)
+TURN_DEGREES = (130, 210)
 SWAY = 0.15  # of a thing that rests, and moves a little
 TREMBLE = 0.2  # pixels, standard deviation of a thing's place from frame to frame
-PAN_PIXELS = (20, 45)
+PAN_PIXELS = (15, 32)
 SHAKE_PIXELS = 4
 FLICKER = (0.6, 1.25)
 
@@ -116,8 +116,8 @@ def _thing(
 def _sprite(colour: tuple[int, int, int], is_inside: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.uint32]:
     """A thing's texels, (SPRITE_SIZE ** 2,), red, green, blue and whether it is there, a byte each."""
     noise = smooth_noise(SPRITE_SIZE, SPRITE_SIZE, int(rng.integers(3, 6)), rng)
-    light = noise.mean(-1, keepdims=True) * rng.uniform(70, 120)
-    texture = np.array(colour) + rng.uniform(-COLOUR_SPREAD, COLOUR_SPREAD, 3) + light + 25 * noise
+    light = noise[..., :1] * rng.uniform(60, 90)
+    texture = np.array(colour) + rng.uniform(-COLOUR_SPREAD, COLOUR_SPREAD, 3) + light + 30 * noise
     texels = np.empty((SPRITE_SIZE, SPRITE_SIZE, 4), np.uint8)
     texels[..., :3] = texture.clip(DARKEST, BRIGHTEST)
     texels[..., 3] = is_inside
@@ -128,8 +128,8 @@ def _blob(rng: np.random.Generator) -> NDArray[np.bool_]:
     """The inside of an uneven star-shaped blob."""
     axis = (np.arange(SPRITE_SIZE) + 0.5) * (2 / SPRITE_SIZE) - 1
     radius, direction = np.hypot(axis[:, None], axis), np.arctan2(axis[:, None], axis)
-    outline = 0.68 + sum(  # at most 0.98: the sprite's edge stays clear
-        rng.uniform(0.03, 0.10) * np.cos(k * direction + rng.uniform(0, 2 * np.pi)) for k in (1, 2, 3)
+    outline = 0.62 + sum(  # at most 0.98: the sprite's edge stays clear
+        rng.uniform(0.04, 0.12) * np.cos(k * direction + rng.uniform(0, 2 * np.pi)) for k in (1, 2, 3)
     )
     return radius < outline
 

@@ -32,7 +32,7 @@ BYSTANDER_PERIOD_FRAMES = (7.0, 11.0)
 DISTURBANCES = {"pan": ((1, 3), (12, 24)), "shake": ((1, 2), (8, 20)), "flicker": ((1, 2), (8, 20))}
 
 # How sound and action go together, and in what share of the videos.
-SOUNDS = {"silent": 0.3, "action": 0.4, "elsewhere": 0.3}
+SOUNDS = {"silent": 0.3, "action": 0.45, "elsewhere": 0.25}
 NUM_BANGS = (1, 3)
 BANG_FRAMES = (5, 14)
 
@@ -88,15 +88,13 @@ def draw_scene(label: int, num_frames: int, rng: np.random.Generator) -> Scene:
     pieces = [(motion, length) for length in lengths]
     pieces += [("away", n) for n in _lengths(num_frames, AWAY_SHARE, NUM_AWAY_SHOTS, SHORTEST_AWAY_SHOT, rng)]
     pieces = [pieces[i] for i in rng.permutation(len(pieces))]
-    firsts = _first_frames([length for _, length in pieces], num_frames, rng)
     action, away = [], []
-    for (what, length), first in zip(pieces, firsts, strict=True):
-        last = first + length - 1
+    for what, begin, end in _on_a_ring(pieces, num_frames, rng):
         if what == "away":
-            away.append(Span(kind="away", first_frame=first, last_frame=last))
+            away.append(Span(kind="away", first_frame=begin, last_frame=end - 1))
         else:  # a whole number of periods, so that the actor ends where it began
-            periods = max(round(length / period), 1)
-            action.append(MotionSpan(motion=motion, first_frame=first, last_frame=last, num_periods=periods))
+            periods = max(round((end - begin) / period), 1)
+            action.append(MotionSpan(motion=motion, first_frame=begin, last_frame=end - 1, num_periods=periods))
     return Scene(
         label=label,
         action=tuple(action),
@@ -133,11 +131,29 @@ def _lengths(
     return (shortest + random_split(total - count * shortest, count, rng)).tolist()
 
 
-def _first_frames(lengths: Sequence[int], num_frames: int, rng: np.random.Generator) -> list[int]:
-    """Where pieces begin that lie in this order, with rests of random lengths around them."""
-    num_rests = len(lengths) + 1
-    rests = SHORTEST_REST + random_split(num_frames - sum(lengths) - num_rests * SHORTEST_REST, num_rests, rng)
-    return (np.cumsum(rests)[:-1] + np.cumsum([0, *lengths])[:-1]).tolist()
+def _on_a_ring(
+    pieces: Sequence[tuple[str, int]], num_frames: int, rng: np.random.Generator
+) -> list[tuple[str, int, int]]:
+    """What happens from which frame to before which, sorted, of (what, length) pieces in order.
+
+    The pieces lie on a ring, with rests of random lengths between them, that is cut open anywhere but in a burst:
+    so the action's place in time says little. A shot of another place may be cut into a first and a last one.
+    """
+    lengths = [length for _, length in pieces]
+    rests = SHORTEST_REST + random_split(num_frames - sum(lengths) - len(pieces) * SHORTEST_REST, len(pieces), rng)
+    ends = np.cumsum(rests + lengths)
+    begins = ends - lengths
+    open_frames = np.ones(num_frames, bool)  # where the ring may be cut: before this frame
+    for (what, _), begin, end in zip(pieces, begins, ends, strict=True):
+        open_frames[begin + 1 : end] = what == "away"
+    cut = int(rng.choice(np.flatnonzero(open_frames)))
+    laid = []
+    for (what, length), begin in zip(pieces, (begins - cut) % num_frames, strict=True):
+        end = int(begin) + length
+        laid.append((what, int(begin), min(end, num_frames)))
+        if end > num_frames:
+            laid.append((what, 0, end - num_frames))
+    return sorted(laid, key=lambda piece: piece[1])
 
 
 def _restless(num_frames: int, rng: np.random.Generator) -> tuple[MotionSpan, ...]:
@@ -199,7 +215,9 @@ def _tones(action: Sequence[MotionSpan], num_frames: int, rng: np.random.Generat
         free[span.first_frame : span.last_frame + 1] = False
     edges = np.flatnonzero(np.diff(np.concatenate([[0], free.astype(int), [0]])))
     gaps = sorted(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True), key=lambda gap: gap[0] - gap[1])
-    longest = gaps[: len(action)]
-    return tuple(
-        MotionSpan(motion=pitch, first_frame=first, last_frame=end - 1, num_periods=1) for first, end in sorted(longest)
-    )
+    spans = []
+    for (first, end), burst in zip(gaps, sorted(action, key=lambda span: -span.num_frames), strict=False):
+        length = min(burst.num_frames, end - first)
+        first += int(rng.integers(0, end - first - length + 1))
+        spans.append(MotionSpan(motion=pitch, first_frame=first, last_frame=first + length - 1, num_periods=1))
+    return tuple(sorted(spans, key=lambda span: span.first_frame))
