@@ -112,7 +112,8 @@ def _file_name(index: int) -> str:
     return f"{index:05d}.mp4"
 
 
-def _rng(config: SyntheticConfig, split: str, index: int) -> np.random.Generator:
+def video_rng(config: SyntheticConfig, split: str, index: int) -> np.random.Generator:
+    """The random numbers that decide all of a video."""
     return np.random.default_rng([config.seed, SPLIT_NUMBERS[split], config.traits.number, index])
 
 
@@ -145,7 +146,7 @@ def _complete(folder: Path, config: SyntheticConfig, split: str, num_videos: int
 
 
 def _make_video(folder: Path, config: SyntheticConfig, split: str, index: int) -> None:
-    frames, sound = _draw(config, _label(config, index), _rng(config, split, index))
+    frames, sound = drawn_video(config, _label(config, index), video_rng(config, split, index))
     part = folder / f"{_file_name(index)}.part"
     _encode(part, frames, sound, fps=config.fps, crf=CRFS[config.traits.version])
     part.replace(folder / _file_name(index))
@@ -159,7 +160,7 @@ def draw_truth(config: SyntheticConfig, label: int, rng: np.random.Generator) ->
     return draw(label, config.num_frames, rng)
 
 
-def _draw(
+def drawn_video(
     config: SyntheticConfig, label: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
     """Frames (T, H, W, 3) and sound (S,), None of a silent video."""
@@ -197,7 +198,7 @@ def _encode(path: Path, frames: NDArray[np.uint8], sound: NDArray[np.float32] | 
 
 
 def _write_listing(folder: Path, config: SyntheticConfig, split: str, num_videos: int) -> None:
-    truths = [draw_truth(config, _label(config, i), _rng(config, split, i)) for i in range(num_videos)]
+    truths = [draw_truth(config, _label(config, i), video_rng(config, split, i)) for i in range(num_videos)]
     listing = {
         "config": dataclasses.asdict(config),
         "split": split,
