@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vidselect_env.datasets.synthetic.motions import MOTIONS, MotionSpan, VideoTruth, random_split
 
 UNTRIMMED_FRAMES = 150  # of the time line that disturbances are drawn on
-ACTION_SHARE = (0.24, 0.36)
+ACTION_SHARE = (0.16, 0.26)
 NUM_BURSTS = (2, 3)
 SHORTEST_BURST = 12
 PERIOD_FRAMES = (9.0, 15.0)
