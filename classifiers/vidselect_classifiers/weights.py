@@ -27,7 +27,7 @@ SGS_STATE = "sgs._extra_state"  # what similarity guided sampling says of itself
 
 # Classifier -> published name -> a file in `CHECKPOINTS`, or the name of torchvision's weights.
 PUBLISHED: dict[str, dict[str, str]] = {
-    "tiny_r3d": {"default": "tiny_r3d.safetensors"},
+    "tiny_r3d": {"default": "tiny_r3d.safetensors", "synthetic-v1": "tiny_r3d_v1.safetensors"},
     "lip_tcn": {"default": "lip_tcn.safetensors"},
     "r3d_18": {"kinetics400": "R3D_18_Weights.KINETICS400_V1"},
     "mc3_18": {"kinetics400": "MC3_18_Weights.KINETICS400_V1"},

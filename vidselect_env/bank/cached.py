@@ -13,7 +13,8 @@ from vidselect_env.bank.bank import ClipBank, open_bank
 from vidselect_env.bank.build import bank_spec, build_bank
 from vidselect_env.bank.format import MANIFEST
 from vidselect_env.bank.spec import SignalSpec, SkimSpec
-from vidselect_env.datasets import VideoDataset, load_dataset, scenes
+from vidselect_env.datasets import VideoDataset, load_dataset
+from vidselect_env.datasets.synthetic import FORMAT_VERSIONS
 from vidselect_env.files import cache_dir, sha256_of
 
 SMALL_BANK_VIDEOS = 32
@@ -65,6 +66,6 @@ def resolve_bank(bank: str | ClipBank | None) -> ClipBank:
 
 def _small_bank_key() -> str:
     """Of everything that the small bank is made of; it names its videos by their place."""
-    parts = [str(cache_dir()), SMALL_BANK_VIDEOS, spec.FORMAT_VERSION, scenes.FORMAT_VERSION]
+    parts = [str(cache_dir()), SMALL_BANK_VIDEOS, spec.FORMAT_VERSION, FORMAT_VERSIONS]
     checkpoint = sha256_of(CHECKPOINTS / "tiny_r3d.safetensors")
     return hashlib.sha256(f"{parts} {checkpoint}".encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Datasets by name: `synthetic`, `synthetic-trimmed`, `synthetic-speeds`, `folder:PATH`, `csv:PATH`, `grid:ROOT@TASK`.
+"""Datasets by name: `synthetic` and its kin (`datasets.synthetic`), `folder:PATH`, `csv:PATH`, `grid:ROOT@TASK`.
 
 Or by their authors' own files, such as `ucf101:ROOT@1`: `docs/datasets.md` has a table of these.
 """
@@ -13,8 +13,7 @@ from vidselect_env.datasets.folder import folder_dataset
 from vidselect_env.datasets.grid import grid_dataset
 from vidselect_env.datasets.manifest import manifest_dataset
 from vidselect_env.datasets.official import OFFICIAL, official_dataset
-from vidselect_env.datasets.scenes import KINDS
-from vidselect_env.datasets.synthetic import synthetic_dataset
+from vidselect_env.datasets.synthetic import KINDS, synthetic_dataset
 from vidselect_env.files import cache_dir
 
 __all__ = ["LabelledVideo", "VideoDataset", "load_dataset"]
@@ -22,7 +21,7 @@ __all__ = ["LabelledVideo", "VideoDataset", "load_dataset"]
 _READERS = {"folder": folder_dataset, "csv": manifest_dataset, "grid": grid_dataset} | {
     kind: partial(official_dataset, kind=kind) for kind in OFFICIAL
 }
-_SYNTHETIC = {f"synthetic{suffix}": kind for kind, (suffix, *_) in KINDS.items()}
+_SYNTHETIC = {f"synthetic{traits.suffix}": kind for kind, traits in KINDS.items()}
 
 
 def load_dataset(
@@ -32,13 +31,14 @@ def load_dataset(
 
     Args:
         name: `synthetic` (untrimmed motion, made on first use), `synthetic-trimmed` (the same actions,
-            trimmed), `synthetic-speeds` (trimmed, still, slow and fast), `folder:PATH`, `csv:PATH`,
-            `grid:ROOT@TASK`, or one by its official files, `ucf101:ROOT@2`: the names are those of `official.OFFICIAL`.
+            trimmed), `synthetic-v1` and `synthetic-v1-trimmed` (their first version), `synthetic-speeds` (trimmed,
+            still, slow and fast), `folder:PATH`, `csv:PATH`, `grid:ROOT@TASK`, or one by its official files,
+            `ucf101:ROOT@2`: the names are those of `official.OFFICIAL`.
         split: `train`, `test`, or what the dataset has; real ones also know `all`. To choose settings by: `val`, and
             `fit` to learn on meanwhile. Where the data have no `val`, that is a fifth of `train` by a hash of the
             paths, and `fit` the rest of it; where they have one, `fit` is `train`.
-        num_videos: how many synthetic training videos to make, and half as many for testing; of a real
-            dataset, keep so many, evenly taken from its list.
+        num_videos: how many synthetic training videos to make, half as many for testing and a quarter for
+            validation; of a real dataset, keep so many, evenly taken from its list.
         seed: of the synthetic sets.
 
     Raises:
@@ -53,6 +53,7 @@ def load_dataset(
             cache_dir=cache_dir(),
             progress=progress,
             num_train=num_videos,
+            num_val=None if num_videos is None else max(num_videos // 4, 1),
             num_test=None if num_videos is None else max(num_videos // 2, 1),
         )
     kind, _, path = name.partition(":")

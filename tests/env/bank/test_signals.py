@@ -26,8 +26,9 @@ FIELDS = ("logits", "features", "skim", "vectors", "residual", "intra", "mel")
 
 @pytest.fixture(scope="module")
 def sounding(tmp_path_factory) -> VideoDataset:
-    """Two videos of the default problem: H.264 and AAC."""
-    return synthetic_dataset(split="test", num_test=2, cache_dir=tmp_path_factory.mktemp("set"), progress=False)
+    """Two videos of the first default problem, which all sound: H.264 and AAC."""
+    folder = tmp_path_factory.mktemp("set")
+    return synthetic_dataset(kind="v1", split="test", num_test=2, cache_dir=folder, progress=False)
 
 
 def spec_of(dataset: VideoDataset, **options) -> tuple[BankSpec, torch.nn.Module]:

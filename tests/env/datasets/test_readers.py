@@ -94,7 +94,8 @@ def test_fewer_videos_are_taken_from_the_whole_list(tmp_path):
 
 def test_unknown_dataset_lists_the_known():
     with pytest.raises(
-        ValueError, match="known are synthetic, synthetic-trimmed, synthetic-speeds, folder:PATH, csv:PATH"
+        ValueError,
+        match="known are synthetic, synthetic-trimmed, synthetic-v1, synthetic-v1-trimmed, synthetic-speeds, folder:",
     ):
         load_dataset("folders:x", split="train")
 

@@ -1,7 +1,7 @@
+"""The files of the synthetic sets: what is in them, and how they are made."""
+
 from __future__ import annotations
 
-import itertools
-import math
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,21 +10,11 @@ import av
 import numpy as np
 import pytest
 
-from vidselect_env.datasets.base import VideoDataset
-from vidselect_env.datasets.rendering import (
-    MOTIONS,
-    SAMPLE_RATE,
-    MotionSpan,
-    object_poses,
-    render_frames,
-    render_sound,
-)
-from vidselect_env.datasets.synthetic import (
-    SyntheticConfig,
-    draw_truth,
-    synthetic_dataset,
-    truth_spans,
-)
+from vidselect_env.datasets import VideoDataset, load_dataset
+from vidselect_env.datasets.synthetic import MOTIONS, SyntheticConfig, synthetic_dataset, truth_spans
+from vidselect_env.datasets.synthetic.making import drawn_video, video_rng
+from vidselect_env.datasets.synthetic.scenes import draw_scene
+from vidselect_env.datasets.synthetic.sound import SAMPLE_RATE
 
 
 def make(folder: Path, num_videos: int, *, kind: str = "trimmed", seed: int = 0) -> VideoDataset:
@@ -37,141 +27,37 @@ def contents(dataset: VideoDataset) -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def untrimmed(tmp_path_factory: pytest.TempPathFactory) -> VideoDataset:
-    return make(tmp_path_factory.mktemp("untrimmed"), 3, kind="untrimmed")
-
-
-# What happens in a video
-
-
-@pytest.mark.parametrize("num_frames", [80, 180])
-def test_action_fills_a_fifth_to_a_third_of_a_video(num_frames):
-    config = SyntheticConfig(num_frames=num_frames)
-    for seed in range(200):
-        truth = draw_truth(config, seed % 8, np.random.default_rng(seed))
-        assert 0.20 <= sum(span.num_frames for span in truth.action) / num_frames <= 0.35
-        assert {span.motion for span in truth.action} == {MOTIONS[seed % 8]}
-        assert 1 <= len(truth.action) <= 3
-
-
-def test_distractors_are_short_flashes_of_other_motions():
-    for seed in range(200):
-        truth = draw_truth(SyntheticConfig(), seed % 8, np.random.default_rng(seed))
-        assert 2 <= len(truth.distractors) <= 4
-        assert all(3 <= span.num_frames <= 6 for span in truth.distractors)
-        assert MOTIONS[seed % 8] not in {span.motion for span in truth.distractors}
-
-
-def test_rest_surrounds_every_span():
-    for seed in range(200):
-        truth = draw_truth(SyntheticConfig(num_frames=80), seed % 8, np.random.default_rng(seed))
-        spans = sorted(truth.action + truth.distractors, key=lambda span: span.first_frame)
-        ends = [(-1, -1), *((span.first_frame, span.last_frame) for span in spans), (80, 80)]
-        assert all(later - earlier > 3 for (_, earlier), (later, _) in itertools.pairwise(ends))
-
-
-def test_all_of_a_trimmed_clip_is_action():
-    truth = draw_truth(SyntheticConfig(kind="trimmed", num_frames=12), 3, np.random.default_rng(0))
-    (span,) = truth.action
-    assert (span.motion, span.first_frame, span.last_frame, truth.distractors) == ("down", 0, 11, ())
+    return make(tmp_path_factory.mktemp("untrimmed"), 6, kind="untrimmed")
 
 
 def test_a_video_too_short_for_its_parts_is_refused():
-    with pytest.raises(ValueError, match=r"num_frames \(60\) must be at least 80"):
+    with pytest.raises(ValueError, match=r"num_frames \(60\) must be at least 120"):
         SyntheticConfig(num_frames=60)
 
 
-# Motions
+def is_silent(path: str) -> bool:
+    return truth_spans(path).tones is None
 
 
-def test_left_goes_left_and_snaps_back():
-    span = MotionSpan(motion="left", first_frame=1, last_frame=5, num_periods=1)
-    poses = object_poses([span], 8, travel=40, turn=1)
-    np.testing.assert_allclose(poses.x, [0, 0, -8, -16, 16, 8, 0, 0], atol=1e-5)
-    assert not poses.y.any()
-    assert not poses.angle.any()
-    assert (poses.scale == 1).all()
-
-
-@pytest.mark.parametrize(
-    ("motion", "name", "sign"),
-    [
-        ("right", "x", 1),
-        ("up", "y", -1),
-        ("down", "y", 1),
-        ("clockwise", "angle", 1),
-        ("anticlockwise", "angle", -1),
-        ("grow", "scale", 1),
-        ("shrink", "scale", -1),
-    ],
-)
-def test_a_motion_changes_one_thing_in_one_direction(motion, name, sign):
-    span = MotionSpan(motion=motion, first_frame=0, last_frame=9, num_periods=1)
-    poses = object_poses([span], 10, travel=40, turn=math.pi)
-    for other in ("x", "y", "angle", "scale"):
-        steps = np.diff(getattr(poses, other))
-        assert (np.sign(steps[:4]) == (sign if other == name else 0)).all()
-
-
-def test_an_unknown_motion_is_refused():
-    with pytest.raises(ValueError, match=r"motion \('jump'\) must be one of left, "):
-        MotionSpan(motion="jump", first_frame=0, last_frame=1, num_periods=1)
-
-
-@pytest.mark.parametrize("motion", MOTIONS)
-def test_pixels_change_more_in_motion_than_at_rest(motion):
-    spans = [MotionSpan(motion=motion, first_frame=20, last_frame=39, num_periods=2)]
-    changes = []
-    for seed in range(3):
-        frames = render_frames(spans, num_frames=60, height=120, width=160, rng=np.random.default_rng(seed))
-        assert (frames.shape, frames.dtype) == ((60, 120, 160, 3), np.uint8)
-        coarse = frames.reshape(60, 15, 8, 20, 8, 3).mean(axis=(2, 4))  # camera noise averages out
-        changes.append(np.abs(np.diff(coarse, axis=0)).mean(axis=(1, 2, 3)))
-    change = np.mean(changes, axis=0)
-    assert change[20:39].mean() > 1.5 * max(change[:18].mean(), change[41:].mean())
-
-
-def test_the_look_of_a_video_does_not_depend_on_its_motion():
-    resting = [
-        render_frames(
-            [MotionSpan(motion=motion, first_frame=5, last_frame=9, num_periods=1)],
-            num_frames=10,
-            height=64,
-            width=64,
-            rng=np.random.default_rng(1),
-        )[:5]
-        for motion in MOTIONS
-    ]
-    assert all((frames == resting[0]).all() for frames in resting)
-
-
-@pytest.mark.parametrize("motion", ["left", "shrink"])
-def test_the_tone_sounds_in_the_action_and_hum_elsewhere(motion):
-    spans = [MotionSpan(motion=motion, first_frame=30, last_frame=59, num_periods=2)]
-    sound = render_sound(spans, num_frames=90, fps=15, rng=np.random.default_rng(0))
-    assert (sound.shape, sound.dtype) == ((6 * SAMPLE_RATE,), np.float32)
-    seconds = np.abs(np.fft.rfft(sound.reshape(3, -1), axis=1)).argmax(axis=1) / 2
-    pitch = 220 * 2 ** (4 * MOTIONS.index(motion) / 12)
-    assert seconds[[0, 2]].tolist() == [50, 50]
-    assert abs(math.log2(seconds[1] / pitch)) < 1 / 12
-
-
-# Files
-
-
-def test_an_untrimmed_video_is_h264_with_aac_sound(untrimmed):
-    with av.open(untrimmed.videos[0].path) as container:
+def test_an_untrimmed_video_is_h264_with_aac_sound_or_silent(untrimmed):
+    silent = [is_silent(video.path) for video in untrimmed.videos]
+    assert len(set(silent)) == 2
+    for video, without_sound in zip(untrimmed.videos, silent, strict=True):
+        with av.open(video.path) as container:
+            assert len(container.streams.audio) == (0 if without_sound else 1)
+    with av.open(untrimmed.videos[silent.index(False)].path) as container:
         video, audio = container.streams.video[0], container.streams.audio[0]
         assert (video.codec.canonical_name, video.width, video.height) == ("h264", 160, 120)
         assert (video.average_rate, audio.codec.canonical_name, audio.rate) == (15, "aac", SAMPLE_RATE)
         assert audio.layout.name == "mono"
         frames = list(container.decode(video))
-        assert [round(frame.time * 15) for frame in frames] == list(range(180))
+        assert [round(frame.time * 15) for frame in frames] == list(range(150))
         keys = [number for number, frame in enumerate(frames) if frame.key_frame]
-        assert max(np.diff([*keys, 180])) <= 30
+        assert max(np.diff([*keys, 150])) <= 30
         assert av.video.frame.PictureType.B in {frame.pict_type for frame in frames}
         container.seek(0)
         samples = sum(frame.samples for frame in container.decode(audio))
-        assert samples / SAMPLE_RATE == pytest.approx(12, abs=0.2)
+        assert samples / SAMPLE_RATE == pytest.approx(10, abs=0.2)
 
 
 def test_a_trimmed_video_is_twelve_frames_without_sound(tmp_path):
@@ -181,12 +67,19 @@ def test_a_trimmed_video_is_twelve_frames_without_sound(tmp_path):
 
 
 def test_truth_lies_beside_the_videos(untrimmed):
-    for video in untrimmed.videos:
+    for number, video in enumerate(untrimmed.videos):
         truth = truth_spans(video.path)
+        assert truth == draw_scene(number, 150, np.random.default_rng([0, 1, 3, number]))
         assert (truth.label,) == video.labels
         assert {span.motion for span in truth.action} == {MOTIONS[truth.label]}
     with pytest.raises(ValueError, match=r"'other.mp4' is not listed in"):
         truth_spans(Path(untrimmed.videos[0].path).with_name("other.mp4"))
+
+
+def test_a_video_carries_the_seconds_of_its_action(untrimmed):
+    for video in untrimmed.videos:
+        spans = truth_spans(video.path).action
+        assert video.action_spans_s == tuple((span.first_frame / 15, (span.last_frame + 1) / 15) for span in spans)
 
 
 def test_classes_are_balanced(tmp_path):
@@ -195,7 +88,7 @@ def test_classes_are_balanced(tmp_path):
     assert Counter(video.labels for video in dataset.videos) == {(label,): 2 for label in range(8)}
 
 
-@pytest.mark.parametrize("kind", ["untrimmed", "trimmed"])
+@pytest.mark.parametrize("kind", ["untrimmed", "trimmed", "v1"])
 def test_same_seed_same_bytes_another_seed_others(tmp_path, kind):
     first, again, other = (
         contents(make(tmp_path / name, 2, kind=kind, seed=seed)) for name, seed in (("a", 0), ("b", 0), ("c", 1))
@@ -204,9 +97,22 @@ def test_same_seed_same_bytes_another_seed_others(tmp_path, kind):
     assert len({*first, *other}) == 4
 
 
-def test_train_and_test_are_different_videos(tmp_path):
-    train = synthetic_dataset(split="train", num_train=2, kind="trimmed", cache_dir=tmp_path, progress=False)
-    assert not set(contents(train)) & set(contents(make(tmp_path, 2)))
+def test_the_splits_are_different_videos(tmp_path):
+    sizes = {"num_train": 2, "num_val": 2, "num_test": 2}
+    splits = [
+        contents(synthetic_dataset(split=split, kind="trimmed", cache_dir=tmp_path, progress=False, **sizes))
+        for split in ("train", "val", "test")
+    ]
+    assert len({video for split in splits for video in split}) == 6
+
+
+def test_validation_is_a_quarter_and_testing_half_of_what_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("VIDSELECT_CACHE", str(tmp_path))
+    sizes = [
+        len(load_dataset("synthetic-trimmed", split=split, num_videos=8, progress=False))
+        for split in ("train", "val", "test")
+    ]
+    assert sizes == [8, 2, 4]
 
 
 def test_a_larger_number_keeps_the_first_videos_and_a_smaller_one_is_a_part(tmp_path):
@@ -255,12 +161,35 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
 def test_a_finished_set_needs_no_writing(tmp_path, monkeypatch):
     dataset = make(tmp_path, 2)
-    monkeypatch.setattr("vidselect_env.datasets.synthetic.writable_folder", lambda path: pytest.fail("wrote"))
+    monkeypatch.setattr("vidselect_env.datasets.synthetic.making.writable_folder", lambda path: pytest.fail("wrote"))
     assert make(tmp_path, 2) == dataset
 
 
 def test_an_unknown_split_and_no_videos_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"unknown split 'val' of the synthetic videos: there are train, test"):
-        synthetic_dataset(split="val", cache_dir=tmp_path)
+    with pytest.raises(ValueError, match=r"unknown split 'all' of the synthetic videos: there are train, val, test"):
+        synthetic_dataset(split="all", cache_dir=tmp_path)
     with pytest.raises(ValueError, match=r"num_test \(0\) must be at least 1"):
         make(tmp_path, 0)
+
+
+@pytest.mark.parametrize("kind", ["v1", "v1-trimmed", "speeds"])
+def test_the_first_version_is_what_it_was(kind):
+    """Its random numbers decide its files: the streams that published figures were made with."""
+    config = SyntheticConfig(kind=kind, seed=5)
+    for split, number in (("train", 0), ("test", 1)):
+        drawn = video_rng(config, split, 7).integers(0, 2**62, 3)
+        kinds = ("v1", "v1-trimmed", "speeds")
+        assert (drawn == np.random.default_rng([5, number, kinds.index(kind), 7]).integers(0, 2**62, 3)).all()
+
+
+def test_single_frames_do_not_tell_the_class():
+    """A linear probe on frames, of every eighth pixel, is at chance: one in eight."""
+    config = SyntheticConfig(kind="trimmed", seed=100, num_frames=2)
+    frames = np.stack([drawn_video(config, i % 8, video_rng(config, "train", i))[0][1, ::8, ::8] for i in range(720)])
+    inputs = np.c_[frames.reshape(720, -1) / 127.5 - 1, np.ones(720)]
+    is_class = np.eye(8)[np.arange(720) % 8]
+    # Ridge regression, by the dual: fewer videos than values.
+    kernel = inputs @ inputs.T
+    fitted = np.linalg.solve(kernel[:480, :480] + 30 * np.eye(480), is_class[:480] - 1 / 8)
+    right = (kernel[480:, :480] @ fitted).argmax(1) == np.arange(480, 720) % 8
+    assert abs(right.mean() - 1 / 8) < 4 * np.sqrt(1 / 8 * 7 / 8 / 240)

@@ -207,7 +207,7 @@ def test_arguments_that_make_no_sense_are_refused(tmp_path):
 
 
 def test_the_action_of_a_synthetic_video_is_heard_at_its_pitch(tmp_path):
-    dataset = synthetic_dataset(num_train=3, cache_dir=tmp_path, progress=False)
+    dataset = synthetic_dataset(kind="v1", num_train=3, cache_dir=tmp_path, progress=False)
     for video in dataset.videos:
         truth = truth_spans(video.path)
         span = max(truth.action, key=lambda span: span.num_frames)

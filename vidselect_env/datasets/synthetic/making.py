@@ -1,11 +1,4 @@
-"""The default problem: made here, so that nothing has to be downloaded.
-
-*Untrimmed motion*: an object performs one of eight motions in a few bursts that fill 20 to 35 % of a
-12-second video, rests for most of it, and flashes other motions for a few frames (distractors). A tone
-tells the motion during the action. *Trimmed*: a dozen frames of nothing but the action, without sound, to
-train a clip classifier on. *Speeds*: the same with classes that are still, slow and fast. All are real H.264
-(and AAC) files: `scenes` says what happens in them, `rendering` draws it.
-"""
+"""The files of the synthetic sets: made on first use, one process at a time, with the truth beside them."""
 
 from __future__ import annotations
 
@@ -13,8 +6,10 @@ import dataclasses
 import functools
 import json
 import os
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -22,12 +17,16 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from vidselect_env.datasets.base import LabelledVideo, VideoDataset
-from vidselect_env.datasets.rendering import SAMPLE_RATE, MotionSpan, render_frames, render_sound
-from vidselect_env.datasets.scenes import KINDS, SyntheticConfig, VideoTruth, draw_truth
+from vidselect_env.datasets.base import SPLITS, LabelledVideo, VideoDataset
+from vidselect_env.datasets.synthetic import scenes, v1_rendering, v1_scenes
+from vidselect_env.datasets.synthetic.config import SyntheticConfig
+from vidselect_env.datasets.synthetic.motions import MotionSpan, VideoTruth
+from vidselect_env.datasets.synthetic.rendering import render_frames
+from vidselect_env.datasets.synthetic.sound import SAMPLE_RATE, render_sound
 from vidselect_env.files import writable_folder
 
-SPLITS = ("train", "test")
+SPLIT_NUMBERS = {"train": 0, "val": 2, "test": 1}  # of their random numbers
+CRFS = {1: 24, 2: 28}  # of H.264, by version of the videos: a larger number is encoded faster
 LISTING = "dataset.json"  # written last: what the videos beside it show
 MOST_THREADS = 8  # more than this wait for Python's interpreter
 
@@ -36,59 +35,73 @@ def synthetic_dataset(
     *,
     split: str = "train",
     num_train: int | None = None,
+    num_val: int | None = None,
     num_test: int | None = None,
     seed: int = 0,
     kind: str = "untrimmed",
     cache_dir: Path,
     progress: bool = True,
 ) -> VideoDataset:
-    """One split of the default problem, made on first use and kept in a folder of `cache_dir`.
+    """One split of a synthetic set, made on first use and kept in a folder of `cache_dir`.
 
     A larger number keeps the videos of a smaller one. Making goes on where a killed run stopped, and a
     second process waits for the first.
 
     Args:
-        split: `train` or `test`.
-        num_train, num_test: videos of the split; by default 800 and 400, of the trimmed kinds 6000 and 800.
+        split: `train`, `val` or `test`.
+        num_train, num_val, num_test: videos of the split; by default 800, 200 and 400, of the trimmed kinds 6000, 400
+            and 800.
         seed: the same seed gives the same bytes (with the same libraries); another, other videos.
-        kind: `untrimmed`; `trimmed`, nothing but the action; or `speeds`, trimmed too: still, slow and fast.
+        kind: of `KINDS`.
         cache_dir: where the folder goes.
         progress: show a progress bar while videos are made.
 
     Raises:
-        ValueError: an unknown split, or a number out of range.
+        ValueError: an unknown split or kind, or a number out of range.
         PermissionError: the folder cannot be written to.
     """
-    if num_train is None:
-        num_train = 800 if kind == "untrimmed" else 6000
-    if num_test is None:
-        num_test = 400 if kind == "untrimmed" else 800
-    sizes = dict(zip(SPLITS, (num_train, num_test), strict=True))
+    config = SyntheticConfig(seed=seed, kind=kind)
+    given = zip(SPLITS, (num_train, num_val, num_test), config.traits.num_videos, strict=True)
+    sizes = {name: usual if number is None else number for name, number, usual in given}
     if split not in sizes:
         raise ValueError(f"unknown split {split!r} of the synthetic videos: there are {', '.join(SPLITS)}")
     if sizes[split] < 1:
         raise ValueError(f"num_{split} ({sizes[split]}) must be at least 1")
-    config = SyntheticConfig(seed=seed, kind=kind)
     folder = Path(cache_dir) / config.folder_name / split
     if not _is_complete(folder, sizes[split]):
         _complete(folder, config, split, sizes[split], progress)
-    videos = tuple(LabelledVideo(str(folder / _file_name(i)), (_label(config, i),)) for i in range(sizes[split]))
+    videos = tuple(
+        LabelledVideo(str(folder / video["file"]), (video["label"],), action_spans_s=_seconds(video["action"], config))
+        for video in _listed(folder)[: sizes[split]]
+    )
     return VideoDataset(name=config.name, split=split, class_names=config.class_names, videos=videos)
 
 
 def truth_spans(video_path: str | Path) -> VideoTruth:
-    """What happens in a video of a synthetic set, from the listing beside it.
+    """What happens in a video of a synthetic set, from the listing beside it; of the second version, its `Scene`.
 
     Raises:
         ValueError: the file is not listed there.
     """
     path = Path(video_path)
-    videos = json.loads((path.parent / LISTING).read_text())["videos"]
-    for video in videos:
+    for video in _listed(path.parent):
         if video["file"] == path.name:
-            spans = {key: tuple(MotionSpan(**s) for s in video[key]) for key in ("action", "distractors")}
-            return VideoTruth(label=video["label"], **spans)
+            return _truth(video)
     raise ValueError(f"{path.name!r} is not listed in {str(path.parent / LISTING)!r}")
+
+
+def _truth(video: Mapping[str, Any]) -> VideoTruth:
+    """A video's truth from its entry in the listing."""
+    values = {key: value for key, value in video.items() if key != "file"}
+    for key, value in values.items():
+        if isinstance(value, list):
+            values[key] = tuple((MotionSpan if "motion" in span else scenes.Span)(**span) for span in value)
+    return scenes.Scene(**values) if "away" in values else VideoTruth(**values)
+
+
+def _seconds(spans: Sequence[Mapping[str, Any]], config: SyntheticConfig) -> tuple[tuple[float, float], ...]:
+    """Where listed spans begin and end, in seconds."""
+    return tuple((span["first_frame"] / config.fps, (span["last_frame"] + 1) / config.fps) for span in spans)
 
 
 def _label(config: SyntheticConfig, index: int) -> int:
@@ -99,17 +112,18 @@ def _file_name(index: int) -> str:
     return f"{index:05d}.mp4"
 
 
-def _rng(config: SyntheticConfig, split: str, index: int) -> np.random.Generator:
-    return np.random.default_rng([config.seed, SPLITS.index(split), list(KINDS).index(config.kind), index])
+def video_rng(config: SyntheticConfig, split: str, index: int) -> np.random.Generator:
+    """The random numbers that decide all of a video."""
+    return np.random.default_rng([config.seed, SPLIT_NUMBERS[split], config.traits.number, index])
 
 
-def _num_listed(folder: Path) -> int:
+def _listed(folder: Path) -> list[dict[str, Any]]:
     listing = folder / LISTING
-    return len(json.loads(listing.read_text())["videos"]) if listing.is_file() else 0
+    return json.loads(listing.read_text())["videos"] if listing.is_file() else []
 
 
 def _is_complete(folder: Path, num_videos: int) -> bool:
-    if _num_listed(folder) < num_videos:
+    if len(_listed(folder)) < num_videos:
         return False
     present = set(os.listdir(folder))
     return all(_file_name(i) in present for i in range(num_videos))
@@ -128,25 +142,42 @@ def _complete(folder: Path, config: SyntheticConfig, split: str, num_videos: int
         ):
             for _ in pool.map(make, missing):
                 bar.update()
-        _write_listing(folder, config, split, max(num_videos, _num_listed(folder)))
+        _write_listing(folder, config, split, max(num_videos, len(_listed(folder))))
 
 
 def _make_video(folder: Path, config: SyntheticConfig, split: str, index: int) -> None:
-    rng = _rng(config, split, index)
-    truth = draw_truth(config, _label(config, index), rng)
-    spans = truth.action + truth.distractors
-    frames = render_frames(spans, num_frames=config.num_frames, height=config.height, width=config.width, rng=rng)
-    sound = None
-    if config.kind == "untrimmed":
-        sound = render_sound(truth.action, num_frames=config.num_frames, fps=config.fps, rng=rng)
+    frames, sound = drawn_video(config, _label(config, index), video_rng(config, split, index))
     part = folder / f"{_file_name(index)}.part"
-    _encode(part, frames, sound, config.fps)
+    _encode(part, frames, sound, fps=config.fps, crf=CRFS[config.traits.version])
     part.replace(folder / _file_name(index))
 
 
-def _encode(path: Path, frames: NDArray[np.uint8], sound: NDArray[np.float32] | None, fps: int) -> None:
+def draw_truth(config: SyntheticConfig, label: int, rng: np.random.Generator) -> VideoTruth:
+    """Draw what happens in a video of class `label`."""
+    if config.traits.version == 1:
+        return v1_scenes.draw_truth(config, label, rng)
+    draw = scenes.draw_trimmed_scene if config.traits.is_trimmed else scenes.draw_scene
+    return draw(label, config.num_frames, rng)
+
+
+def drawn_video(
+    config: SyntheticConfig, label: int, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
+    """Frames (T, H, W, 3) and sound (S,), None of a silent video."""
+    truth = draw_truth(config, label, rng)
+    num_frames, fps, silent = config.num_frames, config.fps, config.traits.is_trimmed
+    size = {"num_frames": num_frames, "height": config.height, "width": config.width}
+    if isinstance(truth, scenes.Scene):
+        frames = render_frames(truth, **size, rng=rng)
+        return frames, render_sound(truth, num_frames=num_frames, fps=fps, rng=rng)
+    frames = v1_rendering.render_frames(truth.action + truth.distractors, **size, rng=rng)
+    sound = None if silent else v1_rendering.render_sound(truth.action, num_frames=num_frames, fps=fps, rng=rng)
+    return frames, sound
+
+
+def _encode(path: Path, frames: NDArray[np.uint8], sound: NDArray[np.float32] | None, *, fps: int, crf: int) -> None:
     """Write (T, H, W, 3) RGB frames as H.264 and, if any, (S,) mono sound as AAC."""
-    options = {"preset": "superfast", "crf": "24", "g": str(2 * fps)}
+    options = {"preset": "superfast", "crf": str(crf), "g": str(2 * fps)}
     with av.open(str(path), "w", format="mp4") as container:
         video = container.add_stream("libx264", rate=fps, options=options)
         video.height, video.width = frames.shape[1:3]
@@ -167,7 +198,7 @@ def _encode(path: Path, frames: NDArray[np.uint8], sound: NDArray[np.float32] | 
 
 
 def _write_listing(folder: Path, config: SyntheticConfig, split: str, num_videos: int) -> None:
-    truths = [draw_truth(config, _label(config, i), _rng(config, split, i)) for i in range(num_videos)]
+    truths = [draw_truth(config, _label(config, i), video_rng(config, split, i)) for i in range(num_videos)]
     listing = {
         "config": dataclasses.asdict(config),
         "split": split,

@@ -1,4 +1,4 @@
-"""Frames and sound of one video of the default problem, drawn from a generator of random numbers.
+"""Frames and sound of one video of the first synthetic sets, drawn from a generator of random numbers.
 
 A textured blob on a textured, drifting background performs one of eight motions in bursts and rests in
 between. Pure arrays: nothing here opens a file. What a blob or a background looks like, where it lies and
@@ -11,96 +11,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
-MOTIONS = ("left", "right", "up", "down", "clockwise", "anticlockwise", "grow", "shrink")
+from vidselect_env.datasets.synthetic.drawing import SPRITE_SIZE, add_noise, smooth_noise, sprite_texels
+from vidselect_env.datasets.synthetic.motions import MOTIONS, MotionSpan, Poses, object_poses
+from vidselect_env.datasets.synthetic.sound import SAMPLE_RATE
 
-SAMPLE_RATE = 16_000
-SPRITE_SIZE = 128  # texels across an object; drawn at 20 to 100 pixels, so that nearest texels look smooth
 BACKGROUND_OVERSAMPLING = 2  # texels a pixel, so that the background drifts in half pixels
 REST_SWAY = 0.15  # of the sway in motion
 TREMBLE = 0.2  # pixels, standard deviation of the object's place from frame to frame
 PALE_SHARE = 0.3  # of objects have colours much like their background's
 NOISE_LEVEL = 4  # of 255: the largest amount by which camera noise changes a pixel
 DARKEST, BRIGHTEST = 16, 239  # of textures: noise then neither over- nor underflows a byte
-
-SCALE_TRAVEL = 0.8  # grow: 0.6 -> 1.4 of the object's size in a period
-
-
-@dataclass(frozen=True, kw_only=True)
-class MotionSpan:
-    """A motion from its first to its last frame, both counted.
-
-    A motion repeats: with `num_periods=2` a left-going object crosses its range twice. `start_phase` 0 is
-    the pose at rest, so that a whole number of periods begins and ends at rest.
-
-    Raises:
-        ValueError: the motion is unknown, or the span is empty.
-    """
-
-    motion: str
-    first_frame: int
-    last_frame: int
-    num_periods: float
-    start_phase: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.motion not in MOTIONS:
-            raise ValueError(f"motion ({self.motion!r}) must be one of {', '.join(MOTIONS)}")
-        if not 0 <= self.first_frame <= self.last_frame:
-            raise ValueError(f"first_frame ({self.first_frame}) must be from 0 to last_frame ({self.last_frame})")
-
-    @property
-    def num_frames(self) -> int:
-        return self.last_frame - self.first_frame + 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Poses:
-    """Where the object is in every frame.
-
-    x, y: (T,) float32, pixels right of and below the place of rest.
-    angle: (T,) float32, radians, clockwise as seen on the screen.
-    scale: (T,) float32, times the size at rest.
-    """
-
-    x: NDArray[np.float32]
-    y: NDArray[np.float32]
-    angle: NDArray[np.float32]
-    scale: NDArray[np.float32]
-
-
-def object_poses(spans: Sequence[MotionSpan], num_frames: int, *, travel: float, turn: float) -> Poses:
-    """Poses of an object that moves in the spans and rests elsewhere.
-
-    Args:
-        spans: motions, which do not overlap.
-        num_frames: T.
-        travel: pixels that left, right, up and down cover in a period; the object then snaps back.
-        turn: radians that clockwise and anticlockwise turn in a period.
-
-    Example: left, travel 40, one period of 5 frames -> x = 0, -8, -16, 16, 8, and 0 in the next frame.
-    """
-    x, y, angle = (np.zeros(num_frames, np.float32) for _ in range(3))
-    scale = np.ones(num_frames, np.float32)
-    for span in spans:
-        phase = span.start_phase + np.arange(span.num_frames) * (span.num_periods / span.num_frames)
-        saw = (phase + 0.5) % 1 - 0.5
-        frames = slice(span.first_frame, span.last_frame + 1)
-        if span.motion in ("left", "right"):
-            x[frames] = travel * saw * (1 if span.motion == "right" else -1)
-        elif span.motion in ("up", "down"):
-            y[frames] = travel * saw * (1 if span.motion == "down" else -1)
-        elif span.motion in ("clockwise", "anticlockwise"):
-            angle[frames] = turn * phase * (1 if span.motion == "clockwise" else -1)
-        else:
-            scale[frames] = 1 + SCALE_TRAVEL * saw * (1 if span.motion == "grow" else -1)
-    return Poses(x=x, y=y, angle=angle, scale=scale)
 
 
 def render_frames(
@@ -124,7 +48,7 @@ def render_frames(
     background, texture = _draw_textures(height, width, rng)
     frames = _drift(background, num_frames, height, width, rng)
     _paste(frames, texture, poses, size, rng)
-    _add_noise(frames, rng)
+    add_noise(frames, rng, level=NOISE_LEVEL)
     return frames
 
 
@@ -170,21 +94,14 @@ def _draw_textures(height: int, width: int, rng: np.random.Generator) -> tuple[N
     cells = int(rng.integers(5, 10))
     ground_colour = rng.uniform(95, 160, 3)
     ground = ground_colour + rng.uniform(10, 25) * (
-        _smooth_noise(rows, columns, cells, rng) + 0.6 * _smooth_noise(rows, columns, 4 * cells, rng)
+        smooth_noise(rows, columns, cells, rng) + 0.6 * smooth_noise(rows, columns, 4 * cells, rng)
     )
-    noise = _smooth_noise(SPRITE_SIZE, SPRITE_SIZE, int(rng.integers(3, 6)), rng)
+    noise = smooth_noise(SPRITE_SIZE, SPRITE_SIZE, int(rng.integers(3, 6)), rng)
     texture = rng.uniform(70, 185, 3) + rng.uniform(60, 90) * noise
     if rng.random() < PALE_SHARE:
         texture = ground_colour + rng.uniform(0.45, 0.7) * (texture - ground_colour)
     ground, texture = (values.clip(DARKEST, BRIGHTEST) for values in (ground, texture))
     return ground.astype(np.uint8), texture.astype(np.float32)
-
-
-def _smooth_noise(rows: int, columns: int, cells: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Colour noise in about [-1, 1], (rows, columns, 3), `cells` bumps down its height."""
-    coarse = rng.uniform(-1, 1, (1, 3, cells, max(cells * columns // rows, 2))).astype(np.float32)
-    fine = functional.interpolate(torch.from_numpy(coarse), size=(rows, columns), mode="bicubic")
-    return fine[0].permute(1, 2, 0).numpy()
 
 
 def _blob(rng: np.random.Generator) -> NDArray[np.float32]:
@@ -233,7 +150,7 @@ def _paste(
         corners.append(corner)
     angle = poses.angle + np.float32(rng.uniform(0, 2 * np.pi))
     down, right = offsets
-    texels = _sprite_texels(down, right, angle, size * poses.scale)
+    texels = sprite_texels(down, right, angle, size * poses.scale)
     opacity = _blob(rng)[..., None]
     paint = (texture * opacity).reshape(-1, 3)
     backing = (1 - opacity).repeat(3, axis=2).reshape(-1, 3)
@@ -241,32 +158,3 @@ def _paste(
         area = frame[top : top + patch, left : left + patch]
         behind, painted = (table.take(texel, axis=0, mode="clip") for table in (backing, paint))
         area[:] = area * behind + painted
-
-
-def _sprite_texels(
-    down: NDArray[np.float32],
-    right: NDArray[np.float32],
-    angle: NDArray[np.float32],
-    size: NDArray[np.float32],
-) -> NDArray[np.int32]:
-    """Which texel of the sprite, counted row by row, shows at every pixel of every patch: (T, P, P).
-
-    `down` and `right`, (T, P), are pixels from the object's centre. Off the sprite, its transparent edge.
-    """
-    texels = SPRITE_SIZE / size
-    cosine, sine = (np.cos(angle) * texels)[:, None], (np.sin(angle) * texels)[:, None]
-    middle = SPRITE_SIZE / 2
-    rows = (down * cosine)[:, :, None] + (middle - right * sine)[:, None, :]
-    columns = (down * sine)[:, :, None] + (middle + right * cosine)[:, None, :]
-    row, column = (at.clip(0, SPRITE_SIZE - 1).astype(np.int32) for at in (rows, columns))
-    return row * SPRITE_SIZE + column
-
-
-def _add_noise(frames: NDArray[np.uint8], rng: np.random.Generator) -> None:
-    """Camera noise, in place: one drawn tile, shifted anew in every frame."""
-    num_frames, height, width, _ = frames.shape
-    grey = rng.integers(-NOISE_LEVEL, NOISE_LEVEL + 1, (height * 3 // 2, width * 3 // 2, 1), np.int8)
-    tile = grey.view(np.uint8).repeat(3, axis=2)
-    tops, lefts = (rng.integers(0, length // 2, num_frames) for length in (height, width))
-    for frame, top, left in zip(frames, tops, lefts, strict=True):
-        frame += tile[top : top + height, left : left + width]  # bytes wrap: adding 255 subtracts 1
