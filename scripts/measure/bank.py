@@ -47,7 +47,7 @@ def main() -> None:
     for _ in range(config.rounds):
         alone = len(clips) / seconds(lambda: classify(classifier, clips, config.batch_size, device))
         with tempfile.TemporaryDirectory() as folder:
-            whole = len(clips) / seconds(lambda: build_bank(folder, dataset, classifier, spec=spec, **options))  # type: ignore[arg-type]  # noqa: B023
+            whole = len(clips) / seconds(lambda: build_bank(folder, dataset, classifier, spec=spec, **options))  # type: ignore[arg-type]
         ratios.append(whole / alone)
         _CONSOLE.print(f"classifier {alone:.1f} clips/s, bank {whole:.1f} clips/s, ratio {ratios[-1]:.2f}")
     _CONSOLE.print(f"median ratio {sorted(ratios)[config.rounds // 2]:.2f} ({len(clips)} clips, {config.classifier})")
