@@ -122,7 +122,7 @@ class SearchProblem(SelectionProblem):
         return gymnasium.spaces.Discrete(self.num_candidates + 1)
 
     @property
-    def observation_space(self) -> gymnasium.Space:
+    def observation_space(self) -> gymnasium.Space:  # type: ignore[override]
         space = observation_space(self.shapes)
         return flat_space(space) if self.flat else space
 
@@ -131,7 +131,7 @@ class SearchProblem(SelectionProblem):
         names = ("observation", "look_share", "price", "price_range", "max_clips", "reward", "start")
         mine = {name: getattr(self, name) for name in (*names, "shaping", "discount", "flat")}
         mine |= {"source": self.source, "num_candidates": self._asked, "looks": self.looks_are}
-        return SearchProblem(**(mine | options))  # type: ignore[arg-type]
+        return SearchProblem(**(mine | options))
 
     def budgets(self) -> dict[int, SelectionProblem]:
         """About eight largest numbers of clips, from 1 (2 where one is given) to K."""
