@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vidselect_env.envs.contract import Looks, LookShapes, Needs
 from vidselect_env.envs.problem import SelectionProblem
+from vidselect_env.envs.search.problem import SearchProblem
 from vidselect_env.envs.search.state import Searcher, SearchView
 from vidselect_env.evaluation.evaluate import Result, evaluate
 
@@ -132,10 +133,24 @@ class Point:
 def frontier(
     searcher_at: Callable[[float], Searcher], problem: SelectionProblem, settings: Iterable[float], *, name: str
 ) -> list[Point]:
-    """Evaluate a searcher at each setting (a threshold, a price); the cheapest first."""
+    """Evaluate a searcher at each setting, such as a threshold; the cheapest first."""
     points = [
         Point(setting, evaluate(searcher_at(setting), problem, name=f"{name} at {setting:.4g}")) for setting in settings
     ]
+    return in_order(points)
+
+
+def price_frontier(searcher: Searcher, problem: SearchProblem, prices: Iterable[float], *, name: str) -> list[Point]:
+    """Evaluate one searcher at each price, which it is shown; the cheapest first."""
+    points = [
+        Point(price, evaluate(searcher, problem.changed(price=price), name=f"{name} at {price:.4g}"))
+        for price in prices
+    ]
+    return in_order(points)
+
+
+def in_order(points: Iterable[Point]) -> list[Point]:
+    """By clips, then Top-1."""
     return sorted(points, key=lambda point: (point.result.clips_per_video, point.result.top1))
 
 

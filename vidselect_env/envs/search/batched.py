@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vidselect_env.bank import ClipBank
 from vidselect_env.envs.batched import SelectVectorEnv
+from vidselect_env.envs.contract import Looks
 from vidselect_env.envs.search.problem import Observation, SearchProblem
 from vidselect_env.envs.search.render import search_sheet
 from vidselect_env.envs.search.scalar import search_problem
@@ -53,6 +54,10 @@ class SearchVectorEnv(SelectVectorEnv):
     def view(self, fields: tuple[str, ...] | None = None) -> SearchView:
         """What a searcher may see now; `fields` None for those of the observation."""
         return self.problem.view(self.state, fields)
+
+    def looks(self, fields: tuple[str, ...] | None = None, *, among: Tensor | None = None) -> Looks:
+        """All looks of the present contexts, paid for or not, for who learns from them; see `view`."""
+        return self.problem.looks(self.contexts, fields, among=among)
 
     def action_masks(self) -> Tensor:
         return self.problem.masks(self.state)
