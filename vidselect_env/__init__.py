@@ -12,3 +12,8 @@ register(
     entry_point="vidselect_env.envs.frame_select:FrameSelectEnv",
     vector_entry_point="vidselect_env.envs.frame_select:FrameSelectVectorEnv",
 )
+register(
+    "VideoClipSearch-v0",
+    entry_point="vidselect_env.envs.search.scalar:ClipSearchEnv",
+    vector_entry_point="vidselect_env.envs.search.batched:ClipSearchVectorEnv",
+)

@@ -18,7 +18,6 @@ from vidselect_env.video.motion import derivative_filters, feature_differences, 
 from vidselect_env.video.sampling import (
     fixed_stride_frames,
     motion_guided_frames,
-    motion_magnitude_frames,
     segment_frames,
 )
 
@@ -113,11 +112,13 @@ class MGSampler(Agent):
     def _of_curve(self, curve: Tensor, num_chosen: int) -> Tensor:
         """Scores (K,) of the candidates of one video."""
         count = len(curve)
+        if self.config.strategy == "magnitude":  # whose choice of any number is the beginning of one order
+            ranks = curve.argsort(descending=True, stable=True)
+            return torch.empty(count).scatter_(0, ranks, -torch.arange(count, dtype=torch.float32))
         places = {
             "motion_guided": lambda: motion_guided_frames(curve, num_chosen, mu=self.config.mu),
             "segment": lambda: segment_frames(count, num_chosen),
             "fixed_stride": lambda: fixed_stride_frames(count, num_chosen, stride=self.config.stride),
-            "magnitude": lambda: motion_magnitude_frames(curve, num_chosen),
         }[self.config.strategy]()
         distances = (torch.arange(count)[:, None] - places).abs().amin(-1).float()
         return (distances == 0).float() - distances / count

@@ -27,6 +27,7 @@ AGENTS: dict[str, Any] = {
     "scsampler": "vidselect_agents.scsampler:SCSampler",
     "dsn": "vidselect_agents.dsn:DSN",
     "as": "vidselect_agents.attention:AttentionAwareSampling",
+    "search": "vidselect_agents.search:Search",
     "ppo": "vidselect_agents.sb3.agents:PPOAgent",
     "a2c": "vidselect_agents.sb3.agents:A2CAgent",
     "dqn": "vidselect_agents.sb3.agents:DQNAgent",

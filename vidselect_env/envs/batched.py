@@ -139,6 +139,10 @@ class SelectVectorEnv(VectorEnv):
             return self.problem.looks(self.contexts, fields, among=among)
         return replace(self.problem.looks(self.contexts, ()), fields={self.problem.shown[0]: self._observation})
 
+    def action_masks(self) -> Tensor:
+        """Which arms are worth taking in the present contexts, (B, K) bool, where some are not."""
+        return self.problem.action_masks(self.contexts)
+
     def answers(self, *, among: Tensor | None = None) -> Answers:
         """Labels, and what the classifier said, in the present contexts, for who learns from these."""
         return self.problem.answers(self.contexts, among=among)

@@ -12,7 +12,7 @@ from vidselect_env.bank import ClipBank
 from vidselect_env.bank.cached import resolve_bank
 from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.choice import BestOf
-from vidselect_env.envs.problem import SelectionProblem, section_candidates_of_videos
+from vidselect_env.envs.problem import SelectionProblem, spread_candidates
 from vidselect_env.envs.rewards import attention_rewards, is_correct
 from vidselect_env.envs.scalar import SelectEnv
 from vidselect_env.envs.sources.bank import BankSource
@@ -56,15 +56,10 @@ class FrameSelectProblem(SelectionProblem):
         omega: float = 10.0,
         alpha: float = 0.0,
     ) -> None:
-        fewest, most = int(source.num_candidates.min()), int(source.num_candidates.max())
         self._asked = num_candidates
-        if num_candidates is None:
-            num_candidates = most
-        elif fewest < num_candidates:
-            raise ValueError(
-                f"num_candidates ({num_candidates}) must be at most the fewest candidates of a video ({fewest})"
-            )
-        if alpha and fewest < num_candidates:
+        table, valid = spread_candidates(source.num_candidates, num_candidates)
+        num_candidates = table.shape[1]
+        if alpha and not valid.all():
             raise ValueError(f"alpha ({alpha}) must be 0 where videos have different numbers of candidates")
         if num_kept < 1 or (self._asked is not None and num_kept > num_candidates):
             raise ValueError(f"num_kept ({num_kept}) must be 1 to num_candidates ({num_candidates})")
@@ -77,13 +72,7 @@ class FrameSelectProblem(SelectionProblem):
         self.choice = BestOf(num_kept)
         self.observation, self.omega, self.alpha = observation, omega, alpha
         self.description = f"{num_kept} of {num_candidates} candidates, seen by {observation}"
-        counts = source.num_candidates.clamp(max=num_candidates)
-        if self._asked is None:
-            table = torch.arange(num_candidates).minimum(counts[:, None] - 1)
-        else:
-            table = section_candidates_of_videos(source.num_candidates, num_candidates, 1).squeeze(-1)
-        self._table = table.to(source.device)
-        self._valid = (torch.arange(num_candidates) < counts[:, None]).to(source.device)
+        self._table, self._valid = table.to(source.device), valid.to(source.device)
         self.num_contexts = len(self._table)
         self.shapes.candidate_shape  # noqa: B018 (what is shown must be there)
 

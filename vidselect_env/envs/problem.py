@@ -171,3 +171,21 @@ def section_candidates_of_videos(num_candidates: Tensor, num_sections: int, num_
     for count in num_candidates.unique().tolist():
         table[num_candidates == count] = section_candidates(count, num_sections, num_clips)
     return table
+
+
+def spread_candidates(num_candidates: Tensor, wanted: int | None) -> tuple[Tensor, Tensor]:
+    """`wanted` evenly spaced candidates of videos with (V,) candidates each: (V, K), and which are a video's own.
+
+    None for all candidates: short videos are then padded by repeating their last.
+
+    Raises:
+        ValueError: a video has fewer than `wanted` candidates.
+    """
+    fewest, most = int(num_candidates.min()), int(num_candidates.max())
+    if wanted is None:
+        places = torch.arange(most)
+        return places.minimum(num_candidates[:, None] - 1), places < num_candidates[:, None]
+    if fewest < wanted:
+        raise ValueError(f"num_candidates ({wanted}) must be at most the fewest candidates of a video ({fewest})")
+    table = section_candidates_of_videos(num_candidates, wanted, 1).squeeze(-1)
+    return table, torch.ones_like(table, dtype=torch.bool)

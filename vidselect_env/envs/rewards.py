@@ -42,6 +42,29 @@ def label_probability(probabilities: Tensor, targets: Tensor) -> Tensor:
     return (probabilities * targets).sum(-1)
 
 
+WORTHS = ("correct", "log_prob", "margin")
+LEAST_PROBABILITY = 1e-3  # of `log_prob`: one confident mistake must not outweigh a hundred answers
+
+
+def prediction_worth(kind: str, probabilities: Tensor, targets: Tensor) -> Tensor:
+    """What a prediction is worth: (..., C) and bool (..., C) -> (...) float.
+
+    Args:
+        kind: `correct`: 1 or 0; `log_prob`: of the labels, at least log(0.001); `margin`: the likeliest label's
+            probability less the likeliest other class's.
+
+    Raises:
+        ValueError: there is no such kind.
+    """
+    if kind == "correct":
+        return is_correct(probabilities, targets).to(probabilities.dtype)
+    if kind == "log_prob":
+        return label_probability(probabilities, targets).clamp(min=LEAST_PROBABILITY).log()
+    if kind == "margin":
+        return (probabilities * targets).amax(-1) - (probabilities * ~targets).amax(-1)
+    raise ValueError(f"reward ({kind!r}) must be one of {', '.join(WORTHS)}")
+
+
 def attention_rewards(before: Tensor, after: Tensor, targets: Tensor, *, omega: float) -> Tensor:
     """Reward of keeping some frames instead of all (AS, Eqs. 2 and 4).
 

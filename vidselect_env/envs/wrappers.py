@@ -59,20 +59,22 @@ class RecordRollouts(SelectVectorWrapper):
         self.num_steps = 0
         self._last_dump = 0
         self._sums: dict[str, Tensor] = {}
-        self._updates = 0
+        self._num_ended: Tensor | int = 0
         self._cumulative_regret = 0.0
         self._started_s = time.perf_counter()
 
     def step(self, actions: Tensor, *, propensities: Tensor | None = None) -> tuple[Any, ...]:
         taken = super().step(actions, propensities=propensities)
-        self._record(taken[1], taken[4]["final_info"])
+        infos = taken[4]["final_info"]
+        self._record(infos.get("return", taken[1]), infos, ended=taken[2])
         return taken
 
     def dump(self) -> None:
         """Write the line that is due; nothing if nothing happened since the last."""
-        if not self._updates:
+        num_ended = float(self._num_ended)
+        if not num_ended:
             return
-        means = {name: (value / self._updates).item() for name, value in self._sums.items()}
+        means = {name: value.item() / num_ended for name, value in self._sums.items()}
         for name, value in means.items():
             self.logger.record(name, value)
         if "rollout/regret_mean" in means:
@@ -81,17 +83,18 @@ class RecordRollouts(SelectVectorWrapper):
         self.logger.record("time/steps_per_second", self.num_steps / (time.perf_counter() - self._started_s))
         self.logger.record("time/total_timesteps", self.num_steps)
         self.logger.dump(self.num_steps)
-        self._sums, self._updates, self._last_dump = {}, 0, self.num_steps
+        self._sums, self._num_ended, self._last_dump = {}, 0, self.num_steps
 
-    def _record(self, rewards: Tensor, infos: dict[str, Tensor]) -> None:
-        """Take in rewards (B,) and infos of B finished episodes."""
-        values = {"rollout/ep_rew_mean": rewards, "rollout/accuracy": infos["is_correct"].float()}
-        if "regret" in infos:
-            values["rollout/regret_mean"] = infos["regret"]
+    def _record(self, returns: Tensor, infos: dict[str, Tensor], *, ended: Tensor) -> None:
+        """Take in returns (B,) and infos of the episodes that have ended, (B,) bool."""
+        values = {"rollout/ep_rew_mean": returns, "rollout/accuracy": infos["is_correct"].float()}
+        for name, key in (("rollout/regret_mean", "regret"), ("rollout/clips", "num_clips")):
+            if key in infos:
+                values[name] = infos[key].float()
         for name, value in values.items():
-            self._sums[name] = self._sums.get(name, torch.zeros((), device=value.device)) + value.mean()
-        self._updates += 1
-        self.num_steps += len(rewards)
+            self._sums[name] = self._sums.get(name, torch.zeros((), device=value.device)) + (value * ended).sum()
+        self._num_ended = self._num_ended + ended.sum()
+        self.num_steps += len(returns)
         if self.num_steps - self._last_dump >= self.every_steps:
             self.dump()
 

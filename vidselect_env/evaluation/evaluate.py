@@ -14,6 +14,8 @@ from torch import Tensor
 from vidselect_env.envs.contract import MissingLook, Selector, adapt
 from vidselect_env.envs.problem import SelectionProblem
 from vidselect_env.envs.rewards import is_correct
+from vidselect_env.envs.search.run import search
+from vidselect_env.envs.search.state import Searcher
 from vidselect_env.envs.sources.base import Source
 from vidselect_env.evaluation.hits import hit
 from vidselect_env.evaluation.metrics import mean_average_precision, top_k_accuracy
@@ -55,10 +57,10 @@ def evaluate(selector: Any, problem: SelectionProblem, *, name: str, batch_size:
     """Let a selector choose for every context of `problem`, and fuse by averaging (DSN, Eq. 4).
 
     Args:
-        selector: a `Selector`, a `Reference`, or whatever `adapt` makes one of.
+        selector: a `Selector`, a `Reference`, a `Searcher`, or whatever `adapt` makes one of.
         name: of the row.
     """
-    selector = selector if isinstance(selector, Reference) else adapt(selector, problem.shapes)
+    selector = selector if isinstance(selector, Reference | Searcher) else adapt(selector, problem.shapes)
     device = problem.source.device
     num_videos = len(problem.source.video_paths)
     fused = torch.zeros(problem.source.targets.shape, device=device)
@@ -68,9 +70,15 @@ def evaluate(selector: Any, problem: SelectionProblem, *, name: str, batch_size:
     offered = classified.clone()
     hits: list[Tensor] = []
     num_looked_at = 0  # padding is not looked at
+    deciding_gmacs = 0.0  # of who decides again after each answer
     for contexts in torch.arange(problem.num_contexts, device=device).split(batch_size):
-        selection = selection_of(selector, problem, contexts)
-        videos = problem.videos(contexts)
+        videos, looked_at = problem.videos(contexts), problem.valid(contexts)
+        if isinstance(selector, Searcher):
+            state = search(selector, problem, contexts)
+            selection, looked_at = state.classified, state.looked
+            deciding_gmacs += selector.step_gmacs(problem.shapes) * int(state.num_steps.sum())
+        else:
+            selection = selection_of(selector, problem, contexts)
         probabilities = problem.probabilities(contexts)
         shares = problem.fusion_weights(selection)
         fused.index_add_(0, videos, (probabilities * shares[..., None]).sum(1))
@@ -79,7 +87,7 @@ def evaluate(selector: Any, problem: SelectionProblem, *, name: str, batch_size:
         truth = problem.source.truth(videos, candidates)
         if truth is not None:
             hits.append(hit(truth[0], selection, truth[1]))
-        num_looked_at += int(problem.valid(contexts).sum())
+        num_looked_at += int(looked_at.sum())
         rows = videos[:, None].expand_as(candidates)
         offered[rows, candidates] = True
         counts = shares > 0  # a dropped candidate that counts a little must be classified too
@@ -91,6 +99,7 @@ def evaluate(selector: Any, problem: SelectionProblem, *, name: str, batch_size:
     # Features and predictions are the classifier's own: whoever looks at them has run it on every candidate.
     seen = offered if selector.needs.classifier_first else classified
     costs = candidate_gmacs(problem.source)
+    looking_gmacs = selector.cost_gmacs(problem.shapes) * num_looked_at / candidates.shape[1]
     result = result_of(
         name,
         fused,
@@ -98,7 +107,7 @@ def evaluate(selector: Any, problem: SelectionProblem, *, name: str, batch_size:
         clips_per_video=seen.sum().item() / num_videos,
         classifier_gmacs=costs[seen].sum().item() / num_videos,
         dense_gmacs=costs[offered].sum().item() / num_videos,
-        scorer_gmacs=selector.cost_gmacs(problem.shapes) * num_looked_at / candidates.shape[1] / num_videos,
+        scorer_gmacs=(looking_gmacs + deciding_gmacs) / num_videos,
     )
     return replace(result, hit=torch.cat(hits).nanmean().item()) if hits else result
 
@@ -137,8 +146,10 @@ def result_of(
     )
 
 
-def selection_of(selector: Selector | Reference, problem: SelectionProblem, contexts: Tensor) -> Tensor:
+def selection_of(selector: Selector | Reference | Searcher, problem: SelectionProblem, contexts: Tensor) -> Tensor:
     """What `selector` chooses in contexts (B,): (B, K) bool. References, and nobody else, are told the answers."""
+    if isinstance(selector, Searcher):
+        return search(selector, problem, contexts).classified
     looks = problem.looks(contexts, selector.needs.fields)
     if isinstance(selector, Reference):
         return selector.select(looks, problem.answers(contexts))

@@ -23,7 +23,8 @@ class BatchedVecEnv(VecEnv):
     """One `SelectVectorEnv` as a `VecEnv`: a step is one call, whatever the number of sub-environments.
 
     On a CPU observations are handed over without a copy (the environment makes fresh ones every step).
-    Every step ends every episode, so `infos` hold only its statistics, in the form of SB3's `Monitor`.
+    `infos` hold only the statistics of episodes that have ended, in the form of SB3's `Monitor`. None is ever cut off,
+    so nobody asks for its last observation.
 
     Args:
         env: the batched environment.
@@ -32,7 +33,6 @@ class BatchedVecEnv(VecEnv):
     def __init__(self, env: BatchedEnv) -> None:
         self.env = env
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
-        self._dones = np.ones(env.num_envs, dtype=bool)
         self._started_s = time.perf_counter()
 
     def reset(self) -> VecEnvObs:
@@ -46,20 +46,26 @@ class BatchedVecEnv(VecEnv):
         self.reset_infos = [{"video_index": video} for video in infos["video_index"].tolist()]
         self._reset_seeds()
         self._reset_options()
-        return observations.cpu().numpy()
+        return _numpy(observations)
 
     def step_async(self, actions: np.ndarray) -> None:
         self._actions = torch.from_numpy(np.asarray(actions))
 
     def step_wait(self) -> VecEnvStepReturn:
-        observations, rewards, _, _, _ = self.env.step(self._actions)
+        observations, rewards, ended, _, taken = self.env.step(self._actions)
         elapsed_s = round(time.perf_counter() - self._started_s, 6)
-        infos: list[dict] = [{"episode": {"r": reward, "l": 1, "t": elapsed_s}} for reward in rewards.tolist()]
-        return observations.cpu().numpy(), rewards.cpu().numpy(), self._dones.copy(), infos
+        final = taken["final_info"]
+        returns, dones = final.get("return", rewards).tolist(), ended.cpu().numpy()
+        lengths = final["length"].tolist() if "length" in final else [1] * self.num_envs
+        infos: list[dict] = [
+            {"episode": {"r": earned, "l": length, "t": elapsed_s}} if done else {}
+            for earned, length, done in zip(returns, lengths, dones, strict=True)
+        ]
+        return _numpy(observations), rewards.cpu().numpy(), dones, infos
 
     def action_masks(self) -> np.ndarray:
         """Which arms may be taken, (B, K) bool: of a candidate that is offered twice in a section, one."""
-        return self.env.problem.action_masks(self.env.contexts).cpu().numpy()
+        return self.env.action_masks().cpu().numpy()
 
     def close(self) -> None:
         """Nothing to close: the batched environment is the caller's."""
@@ -92,3 +98,10 @@ class BatchedVecEnv(VecEnv):
         if indices is None:
             return list(range(self.num_envs))
         return [int(indices)] if isinstance(indices, int | np.integer) else list(indices)
+
+
+def _numpy(observations: Any) -> VecEnvObs:
+    """Tensors as arrays, of one observation or of a dictionary's parts."""
+    if isinstance(observations, dict):
+        return {name: part.cpu().numpy() for name, part in observations.items()}
+    return observations.cpu().numpy()

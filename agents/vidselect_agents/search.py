@@ -1,0 +1,275 @@
+"""`search`: looks at the candidates, classifies one after another, and stops when another is not worth its price.
+
+Actor-critic on VideoClipSearch-v0. Shapes: B sub-environments, T steps of a rollout, K candidates, C classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from vidselect_agents.base import Agent, Callback
+from vidselect_agents.gradients import clipped_loss, generalised_advantages
+from vidselect_agents.scorers.candidates import gmacs_of_observations, make_backbone
+from vidselect_agents.scorers.search import Decision, LookNetwork, SearchNetwork
+from vidselect_env.envs.contract import Looks, LookShapes, Needs
+from vidselect_env.envs.rewards import label_probability
+from vidselect_env.envs.search.state import SearchView
+from vidselect_env.envs.wrappers import BatchedEnv
+from vidselect_env.seeding import seeded
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """Settings of `search`.
+
+    Args:
+        scorer: the backbone that looks at a candidate: auto, r2d18, r2d or mlp, as DSN's.
+        look_width: of what is kept of a look. width: of the deciding network.
+        looking_steps: videos on which it first learns to look, a step each; at most half of all steps.
+        rollout_steps: T, of every sub-environment between two updates.
+        epochs: passes over a rollout. minibatches: of each pass.
+        discount: gamma. trace: lambda of the advantages.
+        clip: of the probability ratio.
+        value_coefficient: weight of the value's squared error.
+        entropy_coefficient: weight of the policy's entropy, in nats; it falls to nothing.
+        learning_rate: Adam's, decayed to zero by a cosine. weight_decay: Adam's, of looking.
+        max_gradient_norm: larger gradients are scaled down to it.
+    """
+
+    scorer: str = "auto"
+    look_width: int = 16
+    width: int = 64
+    looking_steps: int = 6_400
+    rollout_steps: int = 16
+    epochs: int = 4
+    minibatches: int = 4
+    discount: float = 1.0
+    trace: float = 0.95
+    clip: float = 0.2
+    value_coefficient: float = 0.5
+    entropy_coefficient: float = 0.01
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    max_gradient_norm: float = 0.5
+
+
+class Search(Agent):
+    """Learns to look by supervision, and then where to look closer, and when it is enough, by reinforcement.
+
+    What a candidate's look is worth is learned from what the classifier said of every candidate of the training
+    videos. It is then left as it is: all looks are looked at once, and the deciding network sees nothing else of them.
+    """
+
+    name = "search"
+    made_for = Needs(environment="VideoClipSearch-v0")
+    config_class = SearchConfig
+    config: SearchConfig
+
+    def __init__(
+        self, shapes: LookShapes, *, config: Any = None, seed: int = 0, device: str | torch.device = "cpu"
+    ) -> None:
+        super().__init__(shapes, config=config, seed=seed, device=device)
+        with seeded(seed, self.device):
+            norm = partial(nn.GroupNorm, 4)
+            backbone = make_backbone(self.config.scorer, shapes.observation_space, norm=norm)
+            self.looking = LookNetwork(backbone, width=self.config.look_width).to(self.device)
+            self.deciding = SearchNetwork(self.looking.num_outputs, shapes.num_classes, width=self.config.width).to(
+                self.device
+            )
+        self._has_looked = False
+
+    def modules(self) -> nn.ModuleDict:
+        return nn.ModuleDict({"looking": self.looking, "deciding": self.deciding})
+
+    # What a searcher does.
+
+    def begin(self, view: SearchView) -> Tensor:
+        return self.look(view.looks)
+
+    @torch.no_grad()
+    def next(self, view: SearchView, memory: Tensor) -> tuple[Tensor, Tensor]:
+        looked = self.look(view.looks) if view.is_paid else memory
+        return self.deciding(looked, self._here(view)).logits.argmax(-1), looked
+
+    @torch.no_grad()
+    def look(self, looks: Looks) -> Tensor:
+        """What is kept of looks, (B, K, D)."""
+        self.looking.eval()
+        return self.looking(looks.observation(self.shapes.shown).to(self.device))
+
+    def scores(self, looks: Looks) -> Tensor:
+        """The label's probability that it expects at each candidate, as a logit, (B, K): an order for a rule."""
+        return self.look(looks)[..., -1]
+
+    def cost_gmacs(self, shapes: LookShapes) -> float:
+        return gmacs_of_observations(self.looking.backbone, shapes, self.shapes.shown)
+
+    def step_gmacs(self, shapes: LookShapes) -> float:
+        return self.deciding.gmacs(shapes.num_candidates)
+
+    def select(self, looks: Looks) -> Tensor:
+        raise ValueError("'search' needs the classifier's answers as it goes: use next(view), or evaluate()")
+
+    # How it learns.
+
+    def learn(
+        self, env: BatchedEnv, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False
+    ) -> Agent:
+        if env.problem.environment != self.made_for.environment:
+            raise ValueError(f"agent 'search' learns on {self.made_for.environment}, not on {env.problem.environment}")
+        config, end = self.config, self.num_timesteps + total_timesteps
+        with tqdm(total=total_timesteps, desc=self.name, unit="step", unit_scale=True, disable=not progress_bar) as bar:
+            if not self._has_looked:
+                self._learn_to_look(env, min(config.looking_steps, total_timesteps // 2), bar)
+            looked = self._look_at_all(env)
+            optimizer = torch.optim.Adam(self.deciding.parameters(), lr=config.learning_rate, eps=1e-5)
+            env.reset(seed=self.seed)
+            begun = self.num_timesteps
+            while self.num_timesteps < end:
+                done = (self.num_timesteps - begun) / (end - begun)
+                left = 0.5 * (1 + math.cos(math.pi * done))
+                optimizer.param_groups[0]["lr"] = config.learning_rate * left
+                rollout = self._roll_out(env, looked)
+                self._update(rollout, looked, optimizer, entropy_coefficient=config.entropy_coefficient * left)
+                self._count(rollout.actions.numel(), bar)
+                if callback is not None and not callback(self):
+                    break
+        return self
+
+    def _learn_to_look(self, env: BatchedEnv, num_steps: int, bar: Any) -> None:
+        """Guess, from a look, the probability that the classifier gives the labels at that candidate."""
+        config = self.config
+        optimizer = torch.optim.Adam(
+            self.looking.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        stops = torch.full((env.num_envs,), self.shapes.num_candidates, device=env.device)
+        env.reset(seed=self.seed)
+        for update in range(num_steps // env.num_envs):
+            done = update * env.num_envs / num_steps
+            optimizer.param_groups[0]["lr"] = config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+            self.looking.train()
+            looks, answers = env.looks(), env.answers()
+            worth = label_probability(answers.probabilities, answers.targets[:, None]).clamp(0, 1).to(self.device)
+            guesses = self.looking(looks.observation(self.shapes.shown).to(self.device))[..., -1]
+            valid = looks.valid.to(self.device)
+            loss = F.binary_cross_entropy_with_logits(guesses[valid], worth[valid])
+            self._descend(loss, self.looking, optimizer)
+            self.logger.record_mean("train/look_loss", loss.item())
+            self._count(env.num_envs, bar)
+            env.step(stops)
+        self._has_looked = True
+
+    def _look_at_all(self, env: BatchedEnv) -> Tensor:
+        """What is kept of the looks at every context, (contexts, K, D)."""
+        return torch.cat([self.look(looks) for looks, _ in env.every_context(self.shapes.shown, batch_size=64)])
+
+    @torch.no_grad()
+    def _roll_out(self, env: Any, looked: Tensor) -> _Rollout:
+        """T steps of every sub-environment, by the policy as it is."""
+        steps: list[tuple[Tensor, ...]] = []
+        views, values = [], []
+        for _ in range(self.config.rollout_steps):
+            contexts, view = env.contexts.to(self.device), self._here(env.view(()))
+            decision: Decision = self.deciding(looked[contexts], view)
+            probabilities = decision.policy.probs
+            actions = torch.multinomial(probabilities, 1, generator=self.generator)[:, 0]
+            _, rewards, ended, _, _ = env.step(actions.to(env.device))
+            log_prob = decision.policy.log_prob(actions)
+            steps.append((contexts, actions, log_prob, rewards.to(self.device), ended.to(self.device)))
+            views.append(view)
+            values.append(decision.values)
+        last = self.deciding(looked[env.contexts.to(self.device)], self._here(env.view(()))).values
+        contexts, actions, log_prob, rewards, ended = (torch.stack(each) for each in zip(*steps, strict=True))
+        value = torch.stack([*values, last])
+        advantages = generalised_advantages(
+            rewards, value, ended, discount=self.config.discount, trace=self.config.trace
+        )
+        return _Rollout(
+            _joined(views),
+            contexts.flatten(),
+            actions.flatten(),
+            log_prob.flatten(),
+            advantages.flatten(),
+            (advantages + value[:-1]).flatten(),
+        )
+
+    def _update(
+        self, rollout: _Rollout, looked: Tensor, optimizer: torch.optim.Optimizer, *, entropy_coefficient: float
+    ) -> None:
+        config, count = self.config, len(rollout.actions)
+        for _ in range(config.epochs):
+            shuffled = torch.randperm(count, generator=self.generator, device=self.device)
+            for rows in shuffled.chunk(config.minibatches):
+                decision: Decision = self.deciding(looked[rollout.contexts[rows]], _rows(rollout.view, rows))
+                advantages = rollout.advantages[rows]
+                advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-6)
+                log_prob = decision.policy.log_prob(rollout.actions[rows])
+                surrogate = clipped_loss(log_prob, rollout.log_prob[rows], advantages, clip=config.clip)
+                value_loss = F.mse_loss(decision.values, rollout.returns[rows])
+                entropy = _entropy(decision.logits).mean()
+                loss = surrogate + config.value_coefficient * value_loss - entropy_coefficient * entropy
+                self._descend(loss, self.deciding, optimizer)
+        for name, value in (("loss", surrogate), ("value_loss", value_loss), ("entropy", entropy)):
+            self.logger.record_mean(f"train/{name}", value.item())
+
+    def _descend(self, loss: Tensor, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), self.config.max_gradient_norm)
+        optimizer.step()
+
+    def _count(self, num_steps: int, bar: Any) -> None:
+        self.num_timesteps += num_steps
+        bar.update(num_steps)
+
+    def _here(self, view: SearchView) -> SearchView:
+        """A view, without its looks' fields, on the agent's device."""
+        looks = dataclasses.replace(
+            view.looks, fields={}, valid=view.looks.valid.to(self.device), places=view.looks.places.to(self.device)
+        )
+        return dataclasses.replace(view, looks=looks, **{name: getattr(view, name).to(self.device) for name in _PARTS})
+
+
+_PARTS = ("seen", "classified", "answers", "fused", "price", "left", "mask")
+
+
+@dataclass(frozen=True)
+class _Rollout:
+    """T x B steps in one: what was seen, where, what was done, how likely, and how much it was worth."""
+
+    view: SearchView
+    contexts: Tensor
+    actions: Tensor
+    log_prob: Tensor
+    advantages: Tensor
+    returns: Tensor
+
+
+def _joined(views: list[SearchView]) -> SearchView:
+    """Views one after another."""
+    parts: dict[str, Any] = {name: torch.cat([getattr(view, name) for view in views]) for name in _PARTS}
+    valid, places = (torch.cat([getattr(view.looks, name) for view in views]) for name in ("valid", "places"))
+    return dataclasses.replace(views[0], looks=dataclasses.replace(views[0].looks, valid=valid, places=places), **parts)
+
+
+def _rows(view: SearchView, rows: Tensor) -> SearchView:
+    """Some of a view's searches."""
+    parts: dict[str, Any] = {name: getattr(view, name)[rows] for name in _PARTS}
+    looks = dataclasses.replace(view.looks, valid=view.looks.valid[rows], places=view.looks.places[rows])
+    return dataclasses.replace(view, looks=looks, **parts)
+
+
+def _entropy(logits: Tensor) -> Tensor:
+    """Of a categorical distribution, in nats, some of whose logits are -inf: (B, K + 1) -> (B,)."""
+    log_probabilities = logits.log_softmax(-1)
+    finite = log_probabilities.masked_fill(log_probabilities == -torch.inf, 0.0)
+    return -(finite.exp() * finite * (log_probabilities > -torch.inf)).sum(-1)
