@@ -21,6 +21,7 @@ from vidselect_env.fitting.augmentation import ClipJitter, mixup
 from vidselect_env.fitting.kept_maps import KeptMaps
 from vidselect_env.fitting.loader import SAMPLERS, ClipLoader
 from vidselect_env.fitting.optimisation import OPTIMIZERS, SCHEDULES, make_optimizer, warmup_cosine, warmup_steps
+from vidselect_env.settings import check_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,10 +92,14 @@ class FitConfig:
         for name, known in (("sampler", SAMPLERS), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} ({getattr(self, name)!r}) must be one of {', '.join(known)}")
-        if self.accumulate < 1:
-            raise ValueError(f"accumulate ({self.accumulate}) must be at least 1")
-        if self.mixup < 0:
-            raise ValueError(f"mixup ({self.mixup}) must be at least 0")
+        counts = ("epochs", "batch_size", "accumulate", "num_workers")
+        amounts = ("warmup_epochs", "weight_decay", "label_smoothing", "mixup", "mu", "time_jitter")
+        check_settings(
+            self,
+            at_least=dict.fromkeys(counts, 1) | dict.fromkeys(amounts, 0),
+            above={"learning_rate": 0, "step_factor": 0},
+            at_most={"label_smoothing": 1},
+        )
         if (self.schedule == "steps") != bool(self.milestones):
             raise ValueError(f"schedule steps has milestones, and no other: {self.schedule}, {self.milestones}")
         if self.sampler != "clip" and (self.context or self.time_jitter is not None):

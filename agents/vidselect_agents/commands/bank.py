@@ -20,6 +20,7 @@ from vidselect_env.bank import BankSpec, ClipBank, SkimSpec, bank_spec, build_ba
 from vidselect_env.datasets import VideoDataset, load_dataset
 from vidselect_env.evaluation.adaptive import adaptive_cost, describe
 from vidselect_env.fitting.options import ClassifierOptions
+from vidselect_env.settings import check_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,11 @@ class BuildConfig(ClassifierOptions):
     on_error: Literal["skip", "raise"] = "skip"
     batch_size: int = 32
     num_workers: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        counts = ("num_videos", "candidates", "skim_frames", "skim_size", "batch_size", "num_workers")
+        check_settings(self, at_least=dict.fromkeys(counts, 1))
 
     def load(self) -> VideoDataset:
         """The split that the bank is of."""

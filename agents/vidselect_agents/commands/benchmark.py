@@ -28,6 +28,7 @@ from vidselect_env.evaluation.table import Column, grouped, markdown_table, prin
 from vidselect_env.experiment.config import ExperimentConfig
 from vidselect_env.experiment.run import claim_results
 from vidselect_env.files import write_aside
+from vidselect_env.settings import check_settings
 
 # What may differ among a folder's results.
 FREE = ("agents", "seeds", "out", "device", "num_workers", "clips_per_batch", "jobs")
@@ -61,9 +62,7 @@ class BenchmarkConfig(ExperimentConfig):
     out: Path = Path("runs/benchmark")
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "total_timesteps", "num_envs", "jobs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} ({getattr(self, name)}) must be at least 1")
+        check_settings(self, at_least=dict.fromkeys(("seeds", "total_timesteps", "num_envs", "jobs"), 1))
         if self.grid.crops != 1:
             raise ValueError(f"crops ({self.grid.crops}) must be 1 here: `train` reports ten of them")
 

@@ -24,6 +24,7 @@ from vidselect_env.experiment.run import new_run_folder, read_config, run_logger
 from vidselect_env.fitting.head import bank_head, with_head
 from vidselect_env.fitting.options import ClassifierOptions
 from vidselect_env.fitting.training import FitConfig, fit
+from vidselect_env.settings import LARGEST_SEED, check_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,10 @@ class ClassifierConfig(ClassifierOptions):
     runs: Path = Path("runs")
     resume: Path | None = None
     fit: tyro.conf.OmitArgPrefixes[FitConfig] = field(default_factory=FitConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_settings(self, at_least={"num_videos": 1, "clips": 1, "l2": 0, "seed": 0}, at_most={"seed": LARGEST_SEED})
 
 
 @door

@@ -25,6 +25,7 @@ from vidselect_env.experiment.config import from_json
 from vidselect_env.experiment.recognise import Recognition, recognise
 from vidselect_env.experiment.run import HEAD, read_config
 from vidselect_env.fitting.head import load_head
+from vidselect_env.settings import check_settings
 from vidselect_env.video.errors import VideoError
 
 
@@ -41,6 +42,9 @@ class RecogniseConfig:
     videos: tyro.conf.Positional[tuple[Path, ...]]
     run: Path
     top: int = 3
+
+    def __post_init__(self) -> None:
+        check_settings(self, at_least={"top": 1})
 
 
 @door

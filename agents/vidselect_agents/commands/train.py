@@ -30,6 +30,7 @@ from vidselect_env.experiment.config import ExperimentConfig
 from vidselect_env.experiment.problems import steps_of
 from vidselect_env.experiment.run import HEAD, new_run_folder, run_logger, write_config
 from vidselect_env.fitting.head import save_head
+from vidselect_env.settings import LARGEST_SEED, check_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +55,12 @@ class TrainConfig(ExperimentConfig):
     runs: Path = Path("runs")
 
     def __post_init__(self) -> None:
-        for name in ("total_timesteps", "num_envs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} ({getattr(self, name)}) must be at least 1")
+        amounts = ("evaluate_every", "seed")
+        check_settings(
+            self,
+            at_least=dict.fromkeys(("total_timesteps", "num_envs"), 1) | dict.fromkeys(amounts, 0),
+            at_most={"seed": LARGEST_SEED},
+        )
         if self.agent in REFERENCES:
             raise ValueError(f"agent {self.agent!r} sees the answers: it is a row of every report, and learns nothing")
 
