@@ -126,6 +126,7 @@ class PolicyGradientAgent(Agent):
             policy = self.policy(env.looks())
             entropy = policy.entropy().mean()
             loss = self.loss(env, policy) - config.entropy_coefficient * entropy
+            self.check_loss(loss)
             optimizer.zero_grad()
             loss.backward()
             norm = nn.utils.clip_grad_norm_(self.scorer.parameters(), config.max_gradient_norm)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import yaml
@@ -18,8 +19,15 @@ class NoSettings:
 
 
 def tuned(name: str, config_class: type, environment: str) -> Any:
-    """Settings from `hyperparameters/ENVIRONMENT.yml`; an agent that it does not list has its own defaults."""
-    listed = yaml.safe_load((files("vidselect_agents") / "hyperparameters" / f"{environment}.yml").read_text())
+    """Settings from `hyperparameters/ENVIRONMENT.yml`; an agent that it does not list has its own defaults.
+
+    Raises:
+        ValueError: there is no such environment.
+    """
+    known = {Path(file.name).stem: file for file in (files("vidselect_agents") / "hyperparameters").iterdir()}
+    if environment not in known:
+        raise ValueError(f"unknown environment {environment!r}: it is auto, {' or '.join(sorted(known))}")
+    listed = yaml.safe_load(known[environment].read_text())
     return config_class(**listed.get(name, {}))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from stable_baselines3.common.logger import Logger
+from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
@@ -237,7 +238,7 @@ def _epoch(
             kept.add(output.num_bins)
             loss = F.cross_entropy(output.logits.float(), targets.to(device), label_smoothing=config.label_smoothing)
             (loss / config.accumulate).backward()
-            losses.append(loss.detach())
+            losses.append(check_loss(loss, label).detach())
             if len(losses) % config.accumulate == 0:
                 _step(optimizer, schedule)
             bar.set_postfix(kept.postfix(), refresh=False)
@@ -245,6 +246,20 @@ def _epoch(
     if len(losses) % config.accumulate:
         _step(optimizer, schedule)
     return torch.stack(losses).mean().item()
+
+
+def check_loss(loss: Tensor, when: str) -> Tensor:
+    """The loss, if it is finite.
+
+    Raises:
+        ValueError: it is not: what was saved last stays as it is.
+    """
+    if not torch.isfinite(loss):
+        raise ValueError(
+            f"the loss ({loss.item()}) of {when} must be finite: training stops, and what was saved last stays; try a "
+            "smaller learning rate"
+        )
+    return loss
 
 
 def _step(optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import tyro
 from rich.console import Console
 
-from vidselect_agents.commands import door
+from vidselect_agents.commands import door, parse
 from vidselect_env.bank import BankSpec, ClipBank, SkimSpec, bank_spec, build_bank, open_bank
 from vidselect_env.datasets import VideoDataset, load_dataset
 from vidselect_env.evaluation.adaptive import adaptive_cost, describe
@@ -93,7 +93,7 @@ class ShowConfig:
 @door
 def main(arguments: Sequence[str]) -> None:
     commands: dict[str, Any] = {"build": BuildConfig, "show": ShowConfig}
-    chosen = tyro.extras.subcommand_cli_from_dict(commands, args=list(arguments), description=__doc__)
+    chosen = parse(commands, arguments, cli=tyro.extras.subcommand_cli_from_dict, description=__doc__)
     if isinstance(chosen, BuildConfig):
         build(chosen)
     else:
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str]) -> None:
 @door
 def build_main(arguments: Sequence[str]) -> None:
     """`vidselect bank build` by itself."""
-    build(tyro.cli(BuildConfig, args=arguments, description=__doc__))
+    build(parse(BuildConfig, arguments, description=__doc__))
 
 
 def build(config: BuildConfig) -> ClipBank:

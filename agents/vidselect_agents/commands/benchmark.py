@@ -18,7 +18,7 @@ import torch
 import tyro
 from rich.console import Console
 
-from vidselect_agents.commands import door
+from vidselect_agents.commands import door, parse
 from vidselect_agents.commands.benchmark_jobs import TimedResult, parse_agent, result_file, run_jobs
 from vidselect_agents.registry import UNTRAINED
 from vidselect_env.evaluation.figures import plot_costs
@@ -69,7 +69,7 @@ class BenchmarkConfig(ExperimentConfig):
 
 @door
 def main(arguments: Sequence[str]) -> None:
-    config = tyro.cli(BenchmarkConfig, args=arguments, description=__doc__, config=(tyro.conf.OmitArgPrefixes,))
+    config = parse(BenchmarkConfig, arguments, description=__doc__, config=(tyro.conf.OmitArgPrefixes,))
     claim_results(config.out, free=FREE, benchmark=config)
     found = [agent for agent in config.agents if result_file(config.out, agent, 0).exists()]
     if found:
