@@ -71,6 +71,17 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], *, header: Ma
     write_aside(path, lambda aside: _save(whole, aside, metadata))
 
 
+def check_finite(tensors: Mapping[str, Tensor], path: str | Path) -> None:
+    """See that the numbers of a file, which is to be written or was read, are finite.
+
+    Raises:
+        ValueError: some are not; the message names the file and the tensor.
+    """
+    for name, value in tensors.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise ValueError(f"{name} of {str(path)!r} has numbers that are not finite")
+
+
 def sha256_of(file: Path) -> str:
     """Hash of a file's bytes."""
     digest = hashlib.sha256()

@@ -17,6 +17,7 @@ from vidselect_agents.selection import KeepOrDrop
 from vidselect_env.envs.choice import BestOf
 from vidselect_env.envs.contract import Looks, LookShapes, Needs
 from vidselect_env.envs.wrappers import BatchedEnv
+from vidselect_env.settings import check_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,10 @@ class ASConfig(PolicyGradientConfig):
     learning_rate: float = 1e-5
     decay: str = "steps"
     weight_decay: float = 1e-5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_settings(self, at_least={"beta": 0, "hidden": 1})
 
 
 class AttentionAwareSampling(PolicyGradientAgent):

@@ -22,7 +22,8 @@ from tqdm import tqdm
 from vidselect_agents.settings import NoSettings, restored
 from vidselect_env.envs.contract import Looks, LookShapes, Needs
 from vidselect_env.envs.wrappers import BatchedEnv
-from vidselect_env.files import write_tensors
+from vidselect_env.files import check_finite, write_tensors
+from vidselect_env.settings import typed
 
 FILE_NAME = "agent.safetensors"
 AGENT_FORMAT = 2  # raise it when what is saved changes
@@ -111,7 +112,12 @@ class Agent(ABC):
         return nn.ModuleDict()
 
     def save(self, path: str | Path) -> None:
-        """Write networks, configuration and shapes to one safetensors file, whole or not at all."""
+        """Write networks, configuration and shapes to one safetensors file, whole or not at all.
+
+        Raises:
+            ValueError: a network has numbers that are not finite.
+        """
+        check_finite(self.modules().state_dict(), path)
         header = {
             "format": AGENT_FORMAT,
             "agent": self.name,
@@ -130,23 +136,39 @@ class Agent(ABC):
             ValueError: no agent's file, another agent's, or one of an earlier version.
         """
         header, tensors = read_agent_file(path)
-        if header["agent"] != cls.name:
-            raise ValueError(f"{str(path)!r} holds agent {header['agent']!r}, not {cls.name!r}")
-        config = restored(cls.config_class, header["config"])
-        shapes = LookShapes.from_json(header["shapes"])
-        agent = cls(shapes, config=cls.reloaded(config), seed=header["seed"], device=device)
-        agent.config = config
-        agent.num_timesteps = header["num_timesteps"]
+        if header.get("agent") != cls.name:
+            raise ValueError(f"{str(path)!r} holds agent {header.get('agent')!r}, not {cls.name!r}")
+        check_finite(tensors, path)
         try:
+            config = restored(cls.config_class, header["config"])
+            shapes = LookShapes.from_json(header["shapes"])
+            agent = cls(
+                shapes, config=cls.reloaded(config), seed=typed(header["seed"], int, name="seed"), device=device
+            )
+            agent.config = config
+            agent.num_timesteps = typed(header["num_timesteps"], int, name="num_timesteps")
             agent.modules().load_state_dict(tensors)
-        except RuntimeError as error:
-            raise ValueError(f"{str(path)!r} does not fit agent {cls.name!r}: {error}") from error
+        except Exception as error:  # whatever a damaged file makes of its readers
+            reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+            raise ValueError(f"{str(path)!r} does not fit agent {cls.name!r}: {reason}") from error
         return agent
 
     @classmethod
     def reloaded(cls, config: Any) -> Any:
         """The settings that networks are made with when their weights come from a file."""
         return config
+
+    def check_loss(self, loss: Tensor) -> None:
+        """See that a loss is finite before anything is learned from it.
+
+        Raises:
+            ValueError: it is not: what was saved last stays as it is.
+        """
+        if not torch.isfinite(loss):
+            raise ValueError(
+                f"the loss ({loss.item()}) of {self.name!r} must be finite: training stops after {self.num_timesteps} "
+                "steps, and what was saved last stays; try a smaller learning rate"
+            )
 
     def _fields_of(self, observations: Tensor) -> dict[str, Tensor]:
         """The fields that observations (B, K, ...) show side by side."""
@@ -185,8 +207,10 @@ def read_agent_file(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("vidselect", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{str(path)!r} holds no agent: {error}") from error
+    if not isinstance(header, dict):
+        raise ValueError(f"{str(path)!r} holds no agent: its header is no object")
     if header.get("format") != AGENT_FORMAT:
         raise ValueError(
             f"{str(path)!r} was saved in agent format {header.get('format', 1)}, and this version reads "

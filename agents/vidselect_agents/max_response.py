@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from vidselect_agents.supervised import ObservationScorer
 from vidselect_env.datasets.labels import label_shares
 from vidselect_env.envs.contract import Answers
+from vidselect_env.settings import check_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,9 @@ class MaxResponseConfig:
     scorer: str = "auto"
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
+
+    def __post_init__(self) -> None:
+        check_settings(self, at_least={"weight_decay": 0}, above={"learning_rate": 0})
 
 
 class MaxResponse(ObservationScorer):

@@ -14,6 +14,7 @@ from torchvision.transforms.functional import rgb_to_grayscale
 
 from vidselect_agents.base import Agent
 from vidselect_env.envs.contract import Looks, LookShapes, Needs
+from vidselect_env.settings import check_settings
 from vidselect_env.video.motion import derivative_filters, feature_differences, image_differences, load_filters
 from vidselect_env.video.sampling import (
     fixed_stride_frames,
@@ -47,6 +48,7 @@ class MGSamplerConfig:
         for name, known in (("strategy", STRATEGIES), ("difference", DIFFERENCES)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} ({getattr(self, name)!r}) must be one of {', '.join(known)}")
+        check_settings(self, at_least={"mu": 0, "stride": 1})
         if self.filters is not None and self.difference != "feature":
             raise ValueError(f"filters ({self.filters!r}) must be of difference 'feature', not {self.difference!r}")
 

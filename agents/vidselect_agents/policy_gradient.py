@@ -19,6 +19,7 @@ from vidselect_agents.selection import Selection
 from vidselect_env.envs.contract import Looks, LookShapes
 from vidselect_env.envs.wrappers import BatchedEnv
 from vidselect_env.seeding import seeded
+from vidselect_env.settings import check_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +55,11 @@ class PolicyGradientConfig:
         ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} ({getattr(self, name)!r}) must be one of {', '.join(known)}")
-        if self.samples_per_context < 1:
-            raise ValueError(f"samples_per_context ({self.samples_per_context}) must be at least 1")
+        check_settings(
+            self,
+            at_least={"samples_per_context": 1, "weight_decay": 0},
+            above={"learning_rate": 0, "max_gradient_norm": 0},
+        )
 
 
 _DECAYS: dict[str, Callable[[float], float]] = {
@@ -122,6 +126,7 @@ class PolicyGradientAgent(Agent):
             policy = self.policy(env.looks())
             entropy = policy.entropy().mean()
             loss = self.loss(env, policy) - config.entropy_coefficient * entropy
+            self.check_loss(loss)
             optimizer.zero_grad()
             loss.backward()
             norm = nn.utils.clip_grad_norm_(self.scorer.parameters(), config.max_gradient_norm)

@@ -14,6 +14,7 @@ from vidselect_agents.ranking_losses import weighted_ranking_loss
 from vidselect_agents.supervised import ObservationScorer
 from vidselect_env.envs.contract import Answers, Needs
 from vidselect_env.envs.rewards import label_probability
+from vidselect_env.settings import check_settings
 
 WORTHS = ("largest_logit", "label")
 
@@ -40,6 +41,7 @@ class RankingConfig:
     def __post_init__(self) -> None:
         if self.worth not in WORTHS:
             raise ValueError(f"worth ({self.worth!r}) must be one of {', '.join(WORTHS)}")
+        check_settings(self, at_least={"margin": 0, "weight_decay": 0}, above={"learning_rate": 0})
 
 
 class Ranking(ObservationScorer):

@@ -23,6 +23,7 @@ from vidselect_env.envs.contract import Answers, Looks, LookShapes, MissingLook,
 from vidselect_env.envs.rewards import label_probability
 from vidselect_env.envs.wrappers import BatchedEnv
 from vidselect_env.seeding import seeded
+from vidselect_env.settings import check_settings
 
 COMBINATIONS = ("visual", "audio", "convex_score", "convex_list", "union", "intersect", "joint")
 OBJECTIVES = ("ac", "sal_rank")
@@ -78,13 +79,14 @@ class SCSamplerConfig:
         unknown = set(self.streams) - (set(CHANNELS) - {"mel"})
         if unknown or not self.streams:
             raise ValueError(f"streams {self.streams} must be some of vectors, residual, intra")
-        for name in ("visual_weight", "visual_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} ({getattr(self, name)}) must be 0 to 1")
-        if self.every < 1 or self.clips_per_video < 2:
-            raise ValueError(
-                f"every ({self.every}) must be at least 1 and clips_per_video ({self.clips_per_video}) at least 2"
-            )
+        shares = dict.fromkeys(("visual_weight", "visual_share"), 1)
+        amounts = dict.fromkeys((*shares, "margin", "weight_decay", "pretrained_rate"), 0)
+        check_settings(
+            self,
+            at_least=amounts | {"every": 1, "num_classes": 1, "clips_per_video": 2},
+            above={"learning_rate": 0},
+            at_most=shares,
+        )
 
     @property
     def signals(self) -> tuple[str, ...]:

@@ -61,6 +61,7 @@ class SupervisedAgent(Agent):
             for done in self._updates(env, total_timesteps, callback, progress_bar):
                 networks.train()
                 loss = self.loss(env, done=done)
+                self.check_loss(loss)
                 optimizer.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(networks.parameters(), 10.0)

@@ -1,6 +1,7 @@
 """Video classifiers of Hugging Face's transformers, from a folder or its cache: VideoMAE, TimeSformer, ViViT ...
 
-Nothing is downloaded. Frames, crops and classes are what the model's own configuration and processor say.
+Nothing is downloaded, and no code that lies with a model is run. Frames, crops and classes are what the model's own
+configuration and processor say.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def video_classifier(place: str) -> nn.Module:
         raise ImportError(f"classifier 'hf:{place}' needs transformers: pip install 'vidselect-env[hf]'") from error
     try:
         network, loading = transformers.AutoModelForVideoClassification.from_pretrained(
-            place, local_files_only=True, output_loading_info=True
+            place, local_files_only=True, trust_remote_code=False, output_loading_info=True
         )
     except (OSError, ValueError) as error:
         raise WeightsError(_what_to_do(place, error)) from error
@@ -111,10 +112,12 @@ def _processor(place: str) -> Any:
     import transformers
 
     try:
-        return transformers.AutoImageProcessor.from_pretrained(place, local_files_only=True)
+        return transformers.AutoImageProcessor.from_pretrained(place, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as no_image_processor:
         try:
-            return transformers.AutoVideoProcessor.from_pretrained(place, local_files_only=True)
+            return transformers.AutoVideoProcessor.from_pretrained(
+                place, local_files_only=True, trust_remote_code=False
+            )
         except (OSError, ValueError, AttributeError):
             raise WeightsError(
                 f"'hf:{place}' has no preprocessor_config.json, which says size, mean and std: take that of the model "

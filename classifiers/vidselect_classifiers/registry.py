@@ -39,7 +39,10 @@ def lookup(registry: Mapping[str, Any], name: str, *, kind: str, group: str | No
 
 def _imported(path: str, *, kind: str) -> Any:
     module_name, _, attribute = path.partition(":")
+    if not all(part.isidentifier() for part in [*module_name.split("."), attribute]):
+        raise ValueError(f"unknown {kind} {path!r}: one of a module is named package.module:Name")
     module = importlib.import_module(module_name)
-    if not hasattr(module, attribute):
-        raise ValueError(f"unknown {kind} {path!r}: module {module_name!r} has no {attribute!r}")
-    return getattr(module, attribute)
+    found = getattr(module, attribute, None)
+    if not callable(found):
+        raise ValueError(f"unknown {kind} {path!r}: module {module_name!r} has no class or function {attribute!r}")
+    return found

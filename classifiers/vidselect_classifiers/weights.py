@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -90,10 +90,14 @@ def load_weights(
                 "pass replace_head=True for a new, untrained head"
             )
     _check_fit(state, classifier, weights)
+    _check_numbers(state, weights)
     # Not strict, for one reason: checkpoints without batch norm's count of batches, which nothing here reads.
     classifier.network.load_state_dict(state, strict=False)
     if class_names is not None:
-        classifier.set_class_names(class_names)
+        try:
+            classifier.set_class_names(class_names)
+        except ValueError as error:
+            raise WeightsError(f"{weights}: {error}") from error
 
 
 def holds_sgs(classifier: ClipClassifier, weights: str | os.PathLike[str]) -> bool:
@@ -111,7 +115,7 @@ def save_weights(classifier: ClipClassifier, path: str | os.PathLike[str]) -> No
     The file appears whole or not at all.
 
     Raises:
-        ValueError: the path does not end in `.safetensors`.
+        ValueError: the path does not end in `.safetensors`, or a number is nan.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -119,12 +123,15 @@ def save_weights(classifier: ClipClassifier, path: str | os.PathLike[str]) -> No
     state = {key: value.contiguous() for key, value in classifier.network.state_dict().items()}
     # One entry at most: safetensors writes several in no fixed order, and equal weights should be equal files.
     metadata = None if classifier.class_names is None else {"class_names": json.dumps(classifier.class_names)}
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    _check_numbers(state, path)
+    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         aside.write_bytes(save(state, metadata))
+        _sync(aside)
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+    _sync(path.parent)  # so that no loss of power takes the name back
 
 
 def weights_sha256(classifier: ClipClassifier) -> str:
@@ -167,17 +174,19 @@ def _read_file(path: Path) -> tuple[dict[str, Tensor], Sequence[str] | None]:
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
-                class_names = (file.metadata() or {}).get("class_names")
+                class_names = json.loads((file.metadata() or {}).get("class_names", "null"))
                 state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            return state, None if class_names is None else json.loads(class_names)
+            if class_names is not None and not all(isinstance(name, str) for name in class_names):
+                raise ValueError(f"its class names ({str(class_names)[:80]}) must be texts")
+            return state, class_names
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"weights file {path} cannot be read: {error}\n  Where it holds more than tensors, open it with the "
             "library that wrote it and save its state dict alone"
         ) from error
-    except (SafetensorError, RuntimeError, EOFError) as error:
-        raise WeightsError(f"weights file {path} cannot be read: {error}") from error
+    except Exception as error:  # whatever a damaged file makes of its readers
+        raise WeightsError(f"weights file {path} cannot be read: {error or type(error).__name__}") from error
     for key in ("state_dict", "model_state", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -205,7 +214,11 @@ def _read_torchvision(entry: str, *, name: str) -> tuple[dict[str, Tensor], Sequ
 
 def _check_fit(state: Mapping[str, Tensor], classifier: ClipClassifier, weights: str | os.PathLike[str]) -> None:
     own = classifier.network.state_dict()
-    if SGS_STATE in own and SGS_STATE in state:  # one line on how it was made says more than the shapes that follow
+    if (
+        SGS_STATE in own and SGS_STATE in state and state[SGS_STATE].shape[:1] >= (3,)
+    ):  # one line on how it was made says more than the shapes that follow
+        if state[SGS_STATE].ndim != 1 or len(state[SGS_STATE]) < 4:
+            raise WeightsError(f"{SGS_STATE} of {weights} must be four numbers or more")
         classifier.network.get_submodule("sgs").set_extra_state(state[SGS_STATE])
     missing = [key for key in own if key not in state and not key.endswith(".num_batches_tracked")]
     unexpected = [key for key in state if key not in own]
@@ -222,6 +235,21 @@ def _check_fit(state: Mapping[str, Tensor], classifier: ClipClassifier, weights:
         problems.append("their similarity network is of another size, by its `network` or its `embedding_dim`")
     if problems:
         raise WeightsError("\n  ".join([f"{weights} does not fit {classifier.name}:", *problems]))
+
+
+def _check_numbers(state: Mapping[str, Tensor], weights: str | os.PathLike[str]) -> None:
+    """Whoever holds nan says nan of every clip; infinities may be meant, in masks."""
+    for key, value in state.items():
+        if value.is_floating_point() and value.isnan().any():
+            raise WeightsError(f"{key} of {weights} has numbers that are nan")
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _listed(keys: Sequence[str]) -> str:

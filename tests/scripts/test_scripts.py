@@ -214,8 +214,9 @@ def test_a_plugin_is_evaluated_later_and_recognises(run_script, workplace, video
     runs = ["--runs", str(workplace / "plugged")]
     run_script("train_agent.py", "--agent", "plugin:Zero", "--total-timesteps", "4", *runs, *common)
     [folder] = (workplace / "plugged").iterdir()
-    assert "plugin:Zero" in run_script("evaluate_agent.py", str(folder), *runs)
-    output = run_script("recognise.py", "--run", str(folder), str(video_folder / "test" / "left" / "0.mp4"))
+    assert "give --trust" in run_script("evaluate_agent.py", str(folder), *runs, ok=False)
+    assert "plugin:Zero" in run_script("evaluate_agent.py", str(folder), "--trust", *runs)
+    output = run_script("recognise.py", "--run", str(folder), "--trust", str(video_folder / "test" / "left" / "0.mp4"))
     assert "2 of 6 clips classified" in output
 
 

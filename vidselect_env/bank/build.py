@@ -214,13 +214,11 @@ class _ShardBuilder:
             pending = torch.cat(self._pending)
             batch, rest = pending[: self.batch_size], pending[self.batch_size :]
             output = self.classifier(batch.to(self.device, non_blocking=True))
-            self._outputs.append(
-                ClipOutput(
-                    output.logits.float().cpu(),
-                    output.features.float().cpu(),
-                    None if output.num_bins is None else output.num_bins.cpu(),
-                )
-            )
+            num_bins = None if output.num_bins is None else output.num_bins.cpu()
+            kept = ClipOutput(output.logits.float().cpu(), output.features.float().cpu(), num_bins)
+            if not (kept.logits.isfinite().all() and kept.features.isfinite().all()):
+                raise BankError(f"classifier {self.spec.classifier!r} gives numbers that are not finite")
+            self._outputs.append(kept)
             self._pending = [rest] if len(rest) else []
 
     def _tensors(self, decoded: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -111,4 +111,6 @@ def choice_from_json(data: dict[str, Any]) -> Choice:
     options = {name: value for name, value in data.items() if name != "kind"}
     if data.get("kind") not in kinds:
         raise ValueError(f"unknown choice {data.get('kind')!r}: it is one of {', '.join(kinds)}")
+    if not all(type(count) is int and count > 0 for count in options.values()):
+        raise ValueError(f"the counts of a choice ({options}) must be integers of at least 1")
     return kinds[data["kind"]](**options)

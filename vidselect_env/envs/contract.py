@@ -22,6 +22,7 @@ from torch import Tensor
 
 from vidselect_env.bank.spec import OUTPUTS
 from vidselect_env.envs.choice import Choice, choice_from_json
+from vidselect_env.settings import typed
 
 FEATURE_BOUND = 1e6  # far beyond any network's features; Gymnasium's checker warns of infinite bounds
 PREDICTIONS = "predictions"  # the classifier's probabilities, as a field to look at
@@ -161,14 +162,27 @@ class LookShapes:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> LookShapes:
-        return cls(
-            fields={name: tuple(shape) for name, shape in data["fields"].items()},
-            num_candidates=data["num_candidates"],
-            num_classes=data["num_classes"],
-            choice=choice_from_json(data["choice"]),
-            shown=tuple(data["shown"]),
-            is_ragged=data["is_ragged"],
-        )
+        """What `to_json` gave.
+
+        Raises:
+            ValueError: a part is missing, of another type, or out of range.
+        """
+        try:
+            fields = {name: typed(shape, tuple[int, ...], name=name) for name, shape in data["fields"].items()}
+            shapes = cls(
+                fields=fields,
+                num_candidates=typed(data["num_candidates"], int, name="num_candidates"),
+                num_classes=typed(data["num_classes"], int, name="num_classes"),
+                choice=choice_from_json(data["choice"]),
+                shown=typed(data["shown"], tuple[str, ...], name="shown"),
+                is_ragged=typed(data["is_ragged"], bool, name="is_ragged"),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"shapes of looks ({str(data)[:80]}) are not whole: {error!r}") from error
+        sizes = [size for shape in fields.values() for size in shape]
+        if min([shapes.num_candidates, shapes.num_classes, *sizes]) < 1 or not set(shapes.shown) <= set(fields):
+            raise ValueError(f"shapes of looks ({str(data)[:80]}) must be positive, and what is shown among them")
+        return shapes
 
 
 @dataclass(frozen=True, kw_only=True)

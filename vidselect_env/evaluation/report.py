@@ -11,6 +11,7 @@ from vidselect_env.evaluation.evaluate import Result, evaluate
 from vidselect_env.evaluation.figures import plot_sweep
 from vidselect_env.evaluation.references import Reference
 from vidselect_env.evaluation.table import markdown_table
+from vidselect_env.files import write_aside
 
 
 def sweep_budgets(selectors: Mapping[str, Selector | Reference], problem: SelectionProblem) -> dict[int, list[Result]]:
@@ -58,5 +59,5 @@ def write_report(
     ]
     parts += [f"![{caption}]({file})" for caption, file in pictures.items()]
     report = folder / "report.md"
-    report.write_text("\n\n".join(parts) + "\n")
+    write_aside(report, lambda aside: aside.write_text("\n\n".join(parts) + "\n"))
     return report

@@ -45,8 +45,17 @@ def read_results(file: Path) -> list[Result]:
     """The rows that `write_csv` wrote.
 
     Raises:
-        ValueError: the file lacks a column.
+        ValueError: there is no such file, it lacks a column, or a value is no number.
     """
+    if not file.is_file():
+        raise ValueError(f"{str(file.parent)!r} is no finished run: it has no {file.name}")
+    try:
+        return _read(file)
+    except (KeyError, TypeError, UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{str(file)!r} is damaged: {type(error).__name__} {error}") from error
+
+
+def _read(file: Path) -> list[Result]:
     with file.open(newline="") as stream:
         reader = csv.DictReader(stream)
         missing = set(Result.__dataclass_fields__) - {"right"} - set(reader.fieldnames or ())

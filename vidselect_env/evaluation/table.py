@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from vidselect_env.evaluation.evaluate import Result
 from vidselect_env.evaluation.metrics import mean_and_interval
+from vidselect_env.files import write_aside
 
 _R = TypeVar("_R", bound=Result)
 
@@ -80,20 +82,24 @@ def markdown_table(results: Sequence[Result], *, extra: Sequence[Column] = ()) -
 def print_table(results: Sequence[Result], *, title: str, extra: Sequence[Column] = ()) -> None:
     """The table on the console, never folded: a long line is better than half a number."""
     columns = _columns(results, extra)
-    table = Table(title=title)
+    table = Table(title=escape(title))
     table.add_column("selector", no_wrap=True)
     for column in columns:
-        table.add_column(column.heading.replace(" ", "\n", 1), justify="right", no_wrap=True)
+        table.add_column(escape(column.heading).replace(" ", "\n", 1), justify="right", no_wrap=True)
     for name, rows in grouped(results).items():
-        table.add_row(name, *cells(rows, columns))
+        table.add_row(escape(name), *cells(rows, columns))
     needed = Console(width=1000).measure(table).maximum
     Console(width=max(Console().width, needed)).print(table)
 
 
 def write_csv(path: Path, results: Sequence[Result]) -> None:
     """Every result, unrounded, a line each."""
-    with path.open("w", newline="") as stream:
-        names = [name for name in Result.__dataclass_fields__ if name != "right"]
-        writer = csv.DictWriter(stream, fieldnames=names)
-        writer.writeheader()
-        writer.writerows({name: vars(result)[name] for name in names} for result in results)
+    names = [name for name in Result.__dataclass_fields__ if name != "right"]
+
+    def write(aside: Path) -> None:
+        with aside.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, fieldnames=names)
+            writer.writeheader()
+            writer.writerows({name: vars(result)[name] for name in names} for result in results)
+
+    write_aside(path, write)

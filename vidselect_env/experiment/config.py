@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from vidselect_env.fitting.options import ClassifierOptions
+from vidselect_env.settings import LARGEST_SEED, check_settings, typed
 
 _D = TypeVar("_D")
 
@@ -32,6 +33,9 @@ class DataConfig:
     test_split: str = "test"
     num_videos: int | None = None
     data_seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_settings(self, at_least={"num_videos": 1, "data_seed": 0}, at_most={"data_seed": LARGEST_SEED})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +63,10 @@ class GridConfig:
     signal_frames: int = 4
     num_workers: int = 2
     clips_per_batch: int = 64
+
+    def __post_init__(self) -> None:
+        counts = ("candidates", "skim_frames", "skim_size", "signal_frames", "num_workers", "clips_per_batch")
+        check_settings(self, at_least=dict.fromkeys(counts, 1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +98,14 @@ class ProblemConfig:
     omega: float = 10.0
     alpha: float = 0.0
 
+    def __post_init__(self) -> None:
+        counts = ("sections", "clips", "test_sections", "frames", "kept")
+        check_settings(
+            self,
+            at_least=dict.fromkeys(counts, 1) | dict.fromkeys(("penalty", "omega", "alpha"), 0),
+            at_most={"alpha": 1},
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class HeadConfig:
@@ -103,6 +119,9 @@ class HeadConfig:
 
     head: Literal["auto", "fit", "keep"] = "auto"
     folds: int = 5
+
+    def __post_init__(self) -> None:
+        check_settings(self, at_least={"folds": 2})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,9 +139,11 @@ def from_json(cls: type[_D], data: dict[str, Any]) -> _D:
     """A dataclass, with dataclasses in it, from what `dataclasses.asdict` gave and JSON kept.
 
     Raises:
-        ValueError: a field that is not there any more, or is new.
+        ValueError: a field that is not there any more, or is new, or a value of another type or out of range.
     """
     types = typing.get_type_hints(cls)
+    if not isinstance(data, dict):
+        raise ValueError(f"{cls.__name__} ({str(data)[:80]!r}) must be an object of settings")
     names = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     if names != set(data):
         raise ValueError(f"{cls.__name__} has the fields {sorted(names)}, not {sorted(data)}")
@@ -131,7 +152,7 @@ def from_json(cls: type[_D], data: dict[str, Any]) -> _D:
         if dataclasses.is_dataclass(types[name]):
             values[name] = from_json(types[name], value)
         else:
-            values[name] = tuple(value) if isinstance(value, list) else value
+            values[name] = typed(value, types[name], name=name)
     return cls(**values)
 
 

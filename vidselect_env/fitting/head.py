@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from vidselect_env.bank.bank import ClipBank
 from vidselect_env.datasets.labels import label_shares
-from vidselect_env.files import write_tensors
+from vidselect_env.files import check_finite, write_tensors
 
 
 def fit_head(features: Tensor, targets: Tensor, *, l2: float = 1e-2) -> nn.Linear:
@@ -93,10 +93,19 @@ def save_head(head: nn.Linear, path: Path) -> None:
 
 
 def load_head(path: Path) -> nn.Linear:
-    """What `save_head` wrote."""
-    state = load_file(path)
-    head = nn.Linear(state["weight"].shape[1], state["weight"].shape[0])
-    head.load_state_dict(state)
+    """What `save_head` wrote.
+
+    Raises:
+        ValueError: no head, or a damaged one.
+    """
+    try:
+        state = load_file(path)
+        num_classes, num_features = state["weight"].shape
+        head = nn.Linear(num_features, num_classes)
+        head.load_state_dict(state)
+    except Exception as error:  # whatever a damaged file makes of its readers
+        raise ValueError(f"{str(path)!r} holds no head: {error}") from error
+    check_finite(head.state_dict(), path)
     return head.requires_grad_(False)
 
 

@@ -9,6 +9,7 @@ import torch
 
 from vidselect_classifiers import ClipClassifier, make_classifier
 from vidselect_env.seeding import seeded
+from vidselect_env.settings import check_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,11 @@ class ClassifierOptions:
     sgs_order: str = "bins"
     device: str = "auto"
 
+    def __post_init__(self) -> None:
+        check_settings(self, at_least=dict.fromkeys(("clip_frames", "clip_stride", "sgs_embedding_dim"), 1))
+        if self.device != "auto":
+            check_device(self.device)
+
     @property
     def torch_device(self) -> str:
         if self.device != "auto":
@@ -88,3 +94,16 @@ class ClassifierOptions:
             "network": self.sgs_network,
             "order": self.sgs_order,
         }
+
+
+def check_device(name: str) -> None:
+    """See that a device is there.
+
+    Raises:
+        ValueError: it is not, or there is no such kind.
+    """
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(f"device ({name!r}) must be cpu, cuda or auto, and there: {reason}") from error

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from stable_baselines3.common.logger import Logger
+from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
@@ -21,6 +22,7 @@ from vidselect_env.fitting.augmentation import ClipJitter, mixup
 from vidselect_env.fitting.kept_maps import KeptMaps
 from vidselect_env.fitting.loader import SAMPLERS, ClipLoader
 from vidselect_env.fitting.optimisation import OPTIMIZERS, SCHEDULES, make_optimizer, warmup_cosine, warmup_steps
+from vidselect_env.settings import check_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,10 +93,14 @@ class FitConfig:
         for name, known in (("sampler", SAMPLERS), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} ({getattr(self, name)!r}) must be one of {', '.join(known)}")
-        if self.accumulate < 1:
-            raise ValueError(f"accumulate ({self.accumulate}) must be at least 1")
-        if self.mixup < 0:
-            raise ValueError(f"mixup ({self.mixup}) must be at least 0")
+        counts = ("epochs", "batch_size", "accumulate", "num_workers")
+        amounts = ("warmup_epochs", "weight_decay", "label_smoothing", "mixup", "mu", "time_jitter")
+        check_settings(
+            self,
+            at_least=dict.fromkeys(counts, 1) | dict.fromkeys(amounts, 0),
+            above={"learning_rate": 0, "step_factor": 0},
+            at_most={"label_smoothing": 1},
+        )
         if (self.schedule == "steps") != bool(self.milestones):
             raise ValueError(f"schedule steps has milestones, and no other: {self.schedule}, {self.milestones}")
         if self.sampler != "clip" and (self.context or self.time_jitter is not None):
@@ -232,7 +238,7 @@ def _epoch(
             kept.add(output.num_bins)
             loss = F.cross_entropy(output.logits.float(), targets.to(device), label_smoothing=config.label_smoothing)
             (loss / config.accumulate).backward()
-            losses.append(loss.detach())
+            losses.append(check_loss(loss, label).detach())
             if len(losses) % config.accumulate == 0:
                 _step(optimizer, schedule)
             bar.set_postfix(kept.postfix(), refresh=False)
@@ -240,6 +246,20 @@ def _epoch(
     if len(losses) % config.accumulate:
         _step(optimizer, schedule)
     return torch.stack(losses).mean().item()
+
+
+def check_loss(loss: Tensor, when: str) -> Tensor:
+    """The loss, if it is finite.
+
+    Raises:
+        ValueError: it is not: what was saved last stays as it is.
+    """
+    if not torch.isfinite(loss):
+        raise ValueError(
+            f"the loss ({loss.item()}) of {when} must be finite: training stops, and what was saved last stays; try a "
+            "smaller learning rate"
+        )
+    return loss
 
 
 def _step(optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler) -> None:

@@ -15,11 +15,12 @@ from typing import Any, Literal
 import tyro
 from rich.console import Console
 
-from vidselect_agents.commands import door
+from vidselect_agents.commands import door, parse
 from vidselect_env.bank import BankSpec, ClipBank, SkimSpec, bank_spec, build_bank, open_bank
 from vidselect_env.datasets import VideoDataset, load_dataset
 from vidselect_env.evaluation.adaptive import adaptive_cost, describe
 from vidselect_env.fitting.options import ClassifierOptions
+from vidselect_env.settings import check_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,11 @@ class BuildConfig(ClassifierOptions):
     batch_size: int = 32
     num_workers: int = 2
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        counts = ("num_videos", "candidates", "skim_frames", "skim_size", "batch_size", "num_workers")
+        check_settings(self, at_least=dict.fromkeys(counts, 1))
+
     def load(self) -> VideoDataset:
         """The split that the bank is of."""
         return load_dataset(self.dataset, split=self.split, num_videos=self.num_videos)
@@ -87,7 +93,7 @@ class ShowConfig:
 @door
 def main(arguments: Sequence[str]) -> None:
     commands: dict[str, Any] = {"build": BuildConfig, "show": ShowConfig}
-    chosen = tyro.extras.subcommand_cli_from_dict(commands, args=list(arguments), description=__doc__)
+    chosen = parse(commands, arguments, cli=tyro.extras.subcommand_cli_from_dict, description=__doc__)
     if isinstance(chosen, BuildConfig):
         build(chosen)
     else:
@@ -97,7 +103,7 @@ def main(arguments: Sequence[str]) -> None:
 @door
 def build_main(arguments: Sequence[str]) -> None:
     """`vidselect bank build` by itself."""
-    build(tyro.cli(BuildConfig, args=arguments, description=__doc__))
+    build(parse(BuildConfig, arguments, description=__doc__))
 
 
 def build(config: BuildConfig) -> ClipBank:

@@ -18,7 +18,7 @@ import torch
 import tyro
 from rich.console import Console
 
-from vidselect_agents.commands import door
+from vidselect_agents.commands import door, parse
 from vidselect_agents.commands.benchmark_jobs import TimedResult, parse_agent, result_file, run_jobs
 from vidselect_agents.registry import UNTRAINED
 from vidselect_env.evaluation.figures import plot_costs
@@ -28,6 +28,7 @@ from vidselect_env.evaluation.table import Column, grouped, markdown_table, prin
 from vidselect_env.experiment.config import ExperimentConfig
 from vidselect_env.experiment.run import claim_results
 from vidselect_env.files import write_aside
+from vidselect_env.settings import check_settings
 
 # What may differ among a folder's results.
 FREE = ("agents", "seeds", "out", "device", "num_workers", "clips_per_batch", "jobs")
@@ -64,16 +65,14 @@ class BenchmarkConfig(ExperimentConfig):
     out: Path = Path("runs/benchmark")
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "total_timesteps", "num_envs", "jobs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} ({getattr(self, name)}) must be at least 1")
+        check_settings(self, at_least=dict.fromkeys(("seeds", "total_timesteps", "num_envs", "jobs"), 1))
         if self.grid.crops != 1:
             raise ValueError(f"crops ({self.grid.crops}) must be 1 here: `train` reports ten of them")
 
 
 @door
 def main(arguments: Sequence[str]) -> None:
-    config = tyro.cli(BenchmarkConfig, args=arguments, description=__doc__, config=(tyro.conf.OmitArgPrefixes,))
+    config = parse(BenchmarkConfig, arguments, description=__doc__, config=(tyro.conf.OmitArgPrefixes,))
     claim_results(config.out, free=FREE, benchmark=config)
     found = [agent for agent in config.agents if result_file(config.out, agent, 0).exists()]
     if found:

@@ -44,8 +44,16 @@ class TimedResult(Result):
 
     @classmethod
     def read(cls, file: Path) -> TimedResult:
-        saved = json.loads(file.read_text())
-        return cls(**(saved | {"right": tuple(saved["right"])}))
+        """What a job wrote.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        try:
+            saved = json.loads(file.read_text())
+            return cls(**(saved | {"right": tuple(saved["right"])}))
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"result {str(file)!r} is damaged ({error}): delete it, and it is made again") from error
 
 
 def run_jobs(
@@ -64,6 +72,8 @@ def run_jobs(
     for agent in dict.fromkeys(agent for agent, _ in wanted):
         try:
             signals |= set(needs_with_settings(agent)[0].fields or ())
+        except ValueError:  # a name or setting that is not known: the command is wrong, and nothing is begun
+            raise
         except Exception as error:
             failures[agent] = f"{type(error).__name__}: {error}"
     todo = [job for job in wanted if job[0] not in failures and not result_file(out, *job).exists()]
@@ -165,6 +175,8 @@ def needs_with_settings(agent: str) -> tuple[Needs, str | None]:
 def parse_agent(text: str) -> tuple[str, dict[str, Any]]:
     """`dsn,gradient=all_arms,samples_per_context=1` -> `dsn` and its settings; `+` stands between several values."""
     name, *settings = text.split(",")
+    if wrong := [setting for setting in settings if "=" not in setting]:
+        raise ValueError(f"setting {wrong[0]!r} of agent {text!r} must be NAME=VALUE")
     pairs = dict(setting.split("=", 1) for setting in settings)
     own = {} if name in REFERENCES else vars(settings_of(name))
     return name, {

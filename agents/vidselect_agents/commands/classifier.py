@@ -15,8 +15,9 @@ import torch
 import tyro
 from rich.console import Console
 
-from vidselect_agents.commands import door
-from vidselect_classifiers import ClipClassifier, save_weights
+from vidselect_agents.commands import door, parse
+from vidselect_agents.commands.saved import check_plugin, damaged
+from vidselect_classifiers import CLASSIFIERS, ClipClassifier, save_weights
 from vidselect_env.bank import bank_spec, build_bank
 from vidselect_env.datasets import VideoDataset, load_dataset
 from vidselect_env.experiment.config import from_json
@@ -24,6 +25,7 @@ from vidselect_env.experiment.run import new_run_folder, read_config, run_logger
 from vidselect_env.fitting.head import bank_head, with_head
 from vidselect_env.fitting.options import ClassifierOptions
 from vidselect_env.fitting.training import FitConfig, fit
+from vidselect_env.settings import LARGEST_SEED, check_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,7 @@ class ClassifierConfig(ClassifierOptions):
         seed: of everything random.
         runs: the folder that the run's folder is made in.
         resume: a run that was stopped: it goes on with its own settings, whatever else is given.
+        trust: import a classifier that the resumed run names as package.module:builder.
     """
 
     dataset: str = "synthetic-trimmed"
@@ -54,31 +57,45 @@ class ClassifierConfig(ClassifierOptions):
     seed: int = 0
     runs: Path = Path("runs")
     resume: Path | None = None
+    trust: bool = False
     fit: tyro.conf.OmitArgPrefixes[FitConfig] = field(default_factory=FitConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_settings(self, at_least={"num_videos": 1, "clips": 1, "l2": 0, "seed": 0}, at_most={"seed": LARGEST_SEED})
 
 
 @door
 def main(arguments: Sequence[str]) -> None:
-    config = tyro.cli(ClassifierConfig, args=arguments, description=__doc__)
+    config = parse(ClassifierConfig, arguments, description=__doc__)
     if config.resume is not None:
-        folder = config.resume
-        saved = read_config(folder).get("classifier")
+        folder: Path | None = config.resume
+        saved = read_config(config.resume).get("classifier")
         if saved is None:
-            raise ValueError(f"{str(folder)!r} is no run of training a classifier")
-        config = from_json(ClassifierConfig, saved)
+            raise ValueError(f"{str(config.resume)!r} is no run of training a classifier")
+        try:
+            resumed = from_json(ClassifierConfig, saved)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise damaged(config.resume, error) from error
+        check_plugin(
+            resumed.classifier, config.resume, known=CLASSIFIERS, group="vidselect.classifiers", trust=config.trust
+        )
+        config = resumed
     else:
-        folder = new_run_folder(config.runs, f"classifier-{config.classifier}")
-        write_config(folder, classifier=config)
+        folder = None
     train(config, folder)
 
 
-def train(config: ClassifierConfig, folder: Path) -> None:
-    """Train into a run folder, whose `weights.safetensors` every `--weights` option takes."""
+def train(config: ClassifierConfig, folder: Path | None) -> None:
+    """Train into a run folder, whose `weights.safetensors` every `--weights` option takes; None for a new one."""
+    classifier = config.make_classifier(seed=config.seed)  # first: it is quick, and wrong names are found
     train_set, test_set = (
         load_dataset(config.dataset, split=split, num_videos=config.num_videos, seed=config.seed)
         for split in (config.train_split, config.test_split)
     )
-    classifier = config.make_classifier(seed=config.seed)
+    if folder is None:
+        folder = new_run_folder(config.runs, f"classifier-{Path(config.classifier).name.replace(':', '.')}")
+        write_config(folder, classifier=config)
     torch.manual_seed(config.seed)  # dropout, and a new head
     if config.head_only:
         accuracy = fit_head_only(config, classifier, train_set, test_set, folder=folder)
@@ -99,7 +116,7 @@ def train(config: ClassifierConfig, folder: Path) -> None:
         )
         logger.close()
     Console().print(f"Top-1 of single test clips: {100 * accuracy:.1f} %", highlight=False)
-    Console().print(f"weights: {folder / 'weights.safetensors'}", highlight=False, soft_wrap=True)
+    Console().print(f"weights: {folder / 'weights.safetensors'}", highlight=False, soft_wrap=True, markup=False)
 
 
 def fit_head_only(

@@ -11,17 +11,16 @@ from pathlib import Path
 
 import tyro
 
-from vidselect_agents.commands import door
+from vidselect_agents.commands import door, parse
 from vidselect_agents.commands.report import report
+from vidselect_agents.commands.saved import open_run
 from vidselect_agents.commands.train import TrainConfig
-from vidselect_agents.registry import load_agent, needs_of, restored_settings
+from vidselect_agents.registry import needs_of
 from vidselect_env.datasets import load_dataset
-from vidselect_env.envs.contract import LookShapes
 from vidselect_env.experiment.banks import make_experiment
-from vidselect_env.experiment.config import changed, from_json
+from vidselect_env.experiment.config import changed
 from vidselect_env.experiment.problems import environment_of
-from vidselect_env.experiment.run import HEAD, new_run_folder, read_config, write_config
-from vidselect_env.fitting.head import load_head
+from vidselect_env.experiment.run import new_run_folder, write_config
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,7 @@ class EvaluateConfig:
         weights: its weights.
         test_split: another split.
         runs: the folder that the report's folder is made in.
+        trust: import an agent or classifier that the run names as package.module:Name.
     """
 
     run: tyro.conf.Positional[Path]
@@ -47,18 +47,18 @@ class EvaluateConfig:
     weights: str | None = None
     test_split: str | None = None
     runs: Path = Path("runs")
+    trust: bool = False
 
 
 @door
 def main(arguments: Sequence[str]) -> None:
-    evaluate_run(tyro.cli(EvaluateConfig, args=arguments, description=__doc__))
+    evaluate_run(parse(EvaluateConfig, arguments, description=__doc__))
 
 
 def evaluate_run(config: EvaluateConfig) -> Path:
     """Report a saved run on another split, M or dataset; returns the new folder."""
-    saved = read_config(config.run)
-    run = from_json(TrainConfig, saved["experiment"])
-    settings = restored_settings(run.agent, saved["agent_settings"])
+    saved = open_run(config.run, trust=config.trust)
+    run, settings = saved.config, saved.settings
     needs = needs_of(run.agent, settings)
     environment = environment_of(run.problem, needs)
     foreign, value = ("kept", config.kept) if environment == "VideoClipSelect-v0" else ("sections", config.sections)
@@ -74,11 +74,10 @@ def evaluate_run(config: EvaluateConfig) -> Path:
         test_split=config.test_split,
         runs=config.runs,
     )
-    head = load_head(config.run / HEAD) if (config.run / HEAD).exists() else None
-    if (config.classifier or config.weights) is not None or _class_names(run) != tuple(saved["class_names"]):
+    head = saved.load_head()
+    if (config.classifier or config.weights) is not None or _class_names(run) != saved.class_names:
         head = None  # it was fitted on another classifier's features, or for other classes
-    shapes = LookShapes.from_json(saved["shapes"])
-    agent = load_agent(run.agent, config.run, shapes, device=run.classifier.torch_device)
+    agent = saved.load_agent()
     experiment = make_experiment(run, signals=needs.fields or (), head=head, only_test=True)
     folder = new_run_folder(config.runs, f"eval-{config.run.name}")
     write_config(folder, experiment=run, evaluated=str(config.run))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import tyro
 
-from vidselect_agents.commands import door
+from vidselect_agents.commands import door, parse
 from vidselect_env.evaluation.splits import mean_over_splits, read_results
 from vidselect_env.evaluation.table import markdown_table
 
@@ -32,6 +32,6 @@ class MeanConfig:
 
 @door
 def main(arguments: Sequence[str]) -> None:
-    config = tyro.cli(MeanConfig, args=arguments, description=__doc__)
+    config = parse(MeanConfig, arguments, description=__doc__)
     tables = [read_results(run / "results.csv") for run in config.runs]
     sys.stdout.write(markdown_table(mean_over_splits(tables)) + "\n")

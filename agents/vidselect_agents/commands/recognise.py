@@ -15,16 +15,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from vidselect_agents.commands import door
-from vidselect_agents.commands.train import TrainConfig
-from vidselect_agents.registry import load_agent
+from vidselect_agents.commands import door, parse
+from vidselect_agents.commands.saved import SavedRun, open_run
 from vidselect_classifiers import ClipClassifier
-from vidselect_env.envs.contract import LookShapes
 from vidselect_env.experiment.banks import keep_known_classes, looks_spec
-from vidselect_env.experiment.config import from_json
 from vidselect_env.experiment.recognise import Recognition, recognise
-from vidselect_env.experiment.run import HEAD, read_config
-from vidselect_env.fitting.head import load_head
+from vidselect_env.settings import check_settings
 from vidselect_env.video.errors import VideoError
 
 
@@ -36,30 +32,34 @@ class RecogniseConfig:
         videos: files.
         run: folder of a run of an agent that chooses from skims or signals.
         top: classes shown of each video.
+        trust: import an agent or classifier that the run names as package.module:Name.
     """
 
     videos: tyro.conf.Positional[tuple[Path, ...]]
     run: Path
     top: int = 3
+    trust: bool = False
+
+    def __post_init__(self) -> None:
+        check_settings(self, at_least={"top": 1})
 
 
 @door
 def main(arguments: Sequence[str]) -> None:
-    config = tyro.cli(RecogniseConfig, args=arguments, description=__doc__)
-    saved = read_config(config.run)
-    if "class_names" not in saved:
-        raise ValueError(f"{str(config.run)!r} is no run of training an agent: it does not name its classes")
-    run, class_names = from_json(TrainConfig, saved["experiment"]), tuple(saved["class_names"])
-    device = run.classifier.torch_device
-    agent = load_agent(run.agent, config.run, LookShapes.from_json(saved["shapes"]), device=device)
+    config = parse(RecogniseConfig, arguments, description=__doc__)
+    if not config.videos:
+        raise ValueError("no video is given: name at least one file")
+    saved = open_run(config.run, trust=config.trust)
+    run, class_names = saved.config, saved.class_names
+    agent = saved.load_agent()
     fields = agent.needs.fields
     if not fields:
         raise ValueError(f"the agent of {str(config.run)!r} looks at nothing: there is nothing to choose by")
     if agent.needs.classifier_first:
         raise ValueError(f"the agent of {str(config.run)!r} looks at {'+'.join(fields)}: it needs the classifier first")
     classifier = run.classifier.make_classifier()
-    keep_known_classes(run.fitting, classifier, class_names)
-    classifier = with_saved_head(classifier, config.run, class_names).to(device)
+    keep_known_classes(run.fitting, classifier, saved.class_names)
+    classifier = with_saved_head(classifier, saved).to(run.classifier.torch_device)
     spec = looks_spec(run, classifier, fields)
     failed = 0
     for video in config.videos:
@@ -74,11 +74,25 @@ def main(arguments: Sequence[str]) -> None:
         raise SystemExit(1)
 
 
-def with_saved_head(classifier: ClipClassifier, run: Path, class_names: tuple[str, ...]) -> ClipClassifier:
-    """The classifier with the head that the run fitted, if it fitted one."""
-    file = run / HEAD
-    if file.exists():
-        classifier.put_head(load_head(file), class_names)
+def with_saved_head(classifier: ClipClassifier, saved: SavedRun) -> ClipClassifier:
+    """The classifier with the head that the run fitted, if it fitted one.
+
+    Raises:
+        ValueError: the head, or without one the classifier, is not for the run's classes.
+    """
+    head = saved.load_head()
+    if head is not None:
+        if head.in_features != classifier.feature_dim:
+            raise ValueError(
+                f"the head of {str(saved.folder)!r} takes {head.in_features} features, and {classifier.label} gives "
+                f"{classifier.feature_dim}"
+            )
+        classifier.put_head(head, saved.class_names)
+    elif classifier.num_classes != len(saved.class_names):
+        raise ValueError(
+            f"{classifier.label} has {classifier.num_classes} classes and the run {str(saved.folder)!r} "
+            f"{len(saved.class_names)}: its head is missing"
+        )
     return classifier.eval()
 
 

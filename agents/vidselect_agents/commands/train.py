@@ -16,7 +16,7 @@ from typing import Any
 import tyro
 
 from vidselect_agents.base import FILE_NAME
-from vidselect_agents.commands import door
+from vidselect_agents.commands import door, parse
 from vidselect_agents.commands.report import report
 from vidselect_agents.registry import make_agent, needs_of, settings_of
 from vidselect_env.envs.batched import SelectVectorEnv
@@ -30,6 +30,7 @@ from vidselect_env.experiment.config import ExperimentConfig
 from vidselect_env.experiment.problems import steps_of
 from vidselect_env.experiment.run import HEAD, new_run_folder, run_logger, write_config
 from vidselect_env.fitting.head import save_head
+from vidselect_env.settings import LARGEST_SEED, check_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +55,12 @@ class TrainConfig(ExperimentConfig):
     runs: Path = Path("runs")
 
     def __post_init__(self) -> None:
-        for name in ("total_timesteps", "num_envs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} ({getattr(self, name)}) must be at least 1")
+        amounts = ("evaluate_every", "seed")
+        check_settings(
+            self,
+            at_least=dict.fromkeys(("total_timesteps", "num_envs"), 1) | dict.fromkeys(amounts, 0),
+            at_most={"seed": LARGEST_SEED},
+        )
         if self.agent in REFERENCES:
             raise ValueError(f"agent {self.agent!r} sees the answers: it is a row of every report, and learns nothing")
 
@@ -69,12 +73,12 @@ class _Named:
 
 @door
 def main(arguments: Sequence[str]) -> None:
-    known = tyro.cli(_Named, args=arguments, return_unknown_args=True, add_help=False)[0]
+    known = parse(_Named, arguments, return_unknown_args=True, add_help=False)[0]
     defaults = settings_of(known.agent, known.environment)
     both: Any = tuple.__class_getitem__((TrainConfig, type(defaults)))
-    config, settings = tyro.cli(
+    config, settings = parse(
         both,
-        args=arguments,
+        arguments,
         default=(TrainConfig(), defaults),
         description=__doc__,
         config=(tyro.conf.OmitArgPrefixes,),
@@ -105,9 +109,9 @@ def train(config: TrainConfig, settings: Any) -> Path:
     agent.learn(env, steps_of(env.problem, config.total_timesteps), callback=evaluations, progress_bar=True)
     env.dump()
     train_seconds = time.perf_counter() - started_s
-    agent.save(folder / FILE_NAME)
     if experiment.head is not None:
         save_head(experiment.head, folder / HEAD)
+    agent.save(folder / FILE_NAME)  # last of what makes a run: one that has it is finished
     facts = {"training": f"{train_seconds:.0f} s", "seed": config.seed}
     report(folder, agent, experiment, name=config.agent, seed=config.seed, facts=facts)
     logger.close()

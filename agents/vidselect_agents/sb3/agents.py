@@ -28,6 +28,7 @@ from vidselect_env.envs.choice import OneInEach
 from vidselect_env.envs.contract import Looks, LookShapes, Needs
 from vidselect_env.envs.wrappers import BatchedEnv
 from vidselect_env.seeding import seeded
+from vidselect_env.settings import check_settings
 
 
 def settings_of(algorithm: type[BaseAlgorithm]) -> type:
@@ -36,9 +37,25 @@ def settings_of(algorithm: type[BaseAlgorithm]) -> type:
     for name, parameter in inspect.signature(algorithm).parameters.items():
         if type(parameter.default) in (int, float, bool) and name not in ("verbose", "_init_setup_model"):
             fields.append((name, type(parameter.default), dataclasses.field(default=parameter.default)))
-    settings = dataclasses.make_dataclass(f"{algorithm.__name__}Config", fields, frozen=True, kw_only=True)
+    settings = dataclasses.make_dataclass(
+        f"{algorithm.__name__}Config", fields, namespace={"__post_init__": _check_ranges}, frozen=True, kw_only=True
+    )
     settings.__doc__ = f"Settings of Stable-Baselines3's {algorithm.__name__}, under its own names."
     return settings
+
+
+_SHARES = ("gamma", "gae_lambda", "tau", "exploration_fraction", "exploration_initial_eps", "exploration_final_eps")
+_MAY_BE_MINUS_ONE = ("gradient_steps", "sde_sample_freq")  # for: as many as steps, and: only at the start
+_MAY_BE_NOTHING = ("ent_coef", "vf_coef", "learning_starts")
+
+
+def _check_ranges(config: Any) -> None:
+    """What Stable-Baselines3 itself would only notice in the midst of training, if at all."""
+    names = [field.name for field in dataclasses.fields(config) if type(getattr(config, field.name)) in (int, float)]
+    least = {name: -1 if name in _MAY_BE_MINUS_ONE else 0 for name in names}
+    others = [name for name in names if name not in (*_SHARES, *_MAY_BE_MINUS_ONE, *_MAY_BE_NOTHING)]
+    shares = [name for name in names if name in _SHARES]
+    check_settings(config, at_least=least, above=dict.fromkeys(others, 0), at_most=dict.fromkeys(shares, 1))
 
 
 class SB3Agent(Agent):
