@@ -30,6 +30,7 @@ from vidselect_classifiers.weights import PUBLISHED
 from vidselect_env.bank import ClipBank, bank_spec, build_bank
 from vidselect_env.datasets import load_dataset
 from vidselect_env.envs.clip_select import ClipSelectProblem
+from vidselect_env.envs.scalar import SelectEnv
 from vidselect_env.envs.sources import BankSource, LiveSource
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -179,7 +180,7 @@ def test_a_classifier_without_features_makes_a_bank_without_them(tmp_path: Path,
     skims = ClipSelectProblem(BankSource(bank), num_sections=2, num_clips=3)
     assert skims.num_contexts > 0
     with pytest.raises(ValueError, match=r"no 'features' to look at: .*; a classifier without a named head gives none"):
-        ClipSelectProblem(BankSource(bank), num_sections=2, num_clips=3, observation="features")
+        SelectEnv(ClipSelectProblem(BankSource(bank), num_sections=2, num_clips=3, observation="features"))
 
 
 def test_a_live_source_of_it_says_so_too(video_folder: Path) -> None:
@@ -188,7 +189,7 @@ def test_a_live_source_of_it_says_so_too(video_folder: Path) -> None:
     source = LiveSource(dataset, classifier, spec=bank_spec(dataset, classifier, num_clips=6))
     assert source.shapes["logits"] == (2,)
     with pytest.raises(ValueError, match=r"no 'features' to look at: .*; a classifier without a named head gives none"):
-        ClipSelectProblem(source, num_sections=2, num_clips=3, observation="features")
+        SelectEnv(ClipSelectProblem(source, num_sections=2, num_clips=3, observation="features"))
     source.close()
 
 

@@ -142,9 +142,13 @@ def test_same_seed_same_run_and_another_seed_another(run_script, workplace, agen
     assert hashes[1] != hashes[0]
 
 
-def test_other_classes_get_a_head_of_their_own(run_script, workplace, common):
+def test_other_classes_get_a_head_of_their_own(run_script, workplace, video_folder, common):
     """The package's weights know eight classes; four videos a class are enough for four folds only."""
-    arguments = [*common[:2], *common[4:], "--total-timesteps", "8", "--runs", str(workplace / "head")]
+    for split in ("train", "test"):
+        for old, new in (("left", "oranges"), ("right", "lemons")):
+            shutil.copytree(video_folder / split / old, workplace / "fruit" / split / new)
+    arguments = ["--dataset", f"folder:{workplace / 'fruit'}", *common[4:], "--total-timesteps", "8"]
+    arguments += ["--runs", str(workplace / "head")]
     output = run_script("train_agent.py", "--agent", "dsn", *arguments, ok=False)
     assert "fitting a linear head on 8 training videos" in output
     assert "class 0 has 4 videos: 5 folds need at least as many" in output

@@ -59,7 +59,6 @@ class ClipSelectProblem(SelectionProblem):
         self.decisions = 1 if per_section else num_sections
         self._table = table.view(-1, self.decisions, num_clips).to(source.device)
         self.num_contexts, self.num_candidates = len(self._table), self.decisions * num_clips
-        self.shapes.candidate_shape  # noqa: B018 (what is shown must be there)
         self._arms: Tensor | None = None
         if source.knows_all:
             everything = torch.arange(self.num_contexts, device=source.device)

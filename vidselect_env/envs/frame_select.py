@@ -74,7 +74,6 @@ class FrameSelectProblem(SelectionProblem):
         self.description = f"{num_kept} of {num_candidates} candidates, seen by {observation}"
         self._table, self._valid = table.to(source.device), valid.to(source.device)
         self.num_contexts = len(self._table)
-        self.shapes.candidate_shape  # noqa: B018 (what is shown must be there)
 
     @property
     def is_ragged(self) -> bool:
