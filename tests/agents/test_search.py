@@ -73,13 +73,13 @@ def telling_bank(num_videos: int = 200, num_clips: int = 6, *, seed: int = 0) ->
     good = ranks < torch.randint(1, 3, (num_videos, 1), generator=generator)
     shown = torch.where(good, labels[:, None], torch.randint(4, good.shape, generator=generator))
     logits = 3 * torch.nn.functional.one_hot(shown, 4) + 0.3 * torch.randn(*good.shape, 4, generator=generator)
-    features = torch.randn(num_videos, num_clips, 3, generator=generator)
-    features[..., 0] += 4 * good
-    return ClipBank.from_tensors(logits, labels.tolist(), features=features)
+    skim = torch.randint(0, 120, (num_videos, num_clips, 1, 3, 4, 4), generator=generator)
+    skim[good] += 100
+    return ClipBank.from_tensors(logits, labels.tolist(), skim=skim.to(torch.uint8))
 
 
 def telling_problem(*, seed: int = 0, **options) -> SearchProblem:
-    options = {"num_candidates": 6, "observation": "features", "price": 0.05} | options
+    options = {"num_candidates": 6, "price": 0.05} | options
     return SearchProblem(BankSource(telling_bank(seed=seed)), **options)
 
 

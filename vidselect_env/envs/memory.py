@@ -6,6 +6,7 @@ import ctypes
 import math
 import sys
 
+import gymnasium
 import numpy as np
 
 from vidselect_env.envs.wrappers import BatchedEnv
@@ -23,7 +24,8 @@ def keep_freed_batches(env: BatchedEnv) -> None:
     that it does not use. Without glibc, or for batches of more than 32 MiB, nothing is changed.
     """
     space = env.single_observation_space
-    batch_bytes = env.num_envs * math.prod(space.shape or ()) * np.dtype(space.dtype).itemsize
+    parts = space.spaces.values() if isinstance(space, gymnasium.spaces.Dict) else [space]
+    batch_bytes = max(env.num_envs * math.prod(part.shape or ()) * np.dtype(part.dtype).itemsize for part in parts)
     if not 128 << 10 < batch_bytes <= LARGEST_BATCH_BYTES:
         return
     if sys.platform != "linux":

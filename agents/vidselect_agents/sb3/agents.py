@@ -105,6 +105,11 @@ class SB3Agent(Agent):
         """SB3's own object on an environment, with the policy as it is."""
         if self.model is not None:
             return self.model
+        if env.single_action_space != self.shapes.action_space:
+            raise ValueError(
+                f"agent {self.name!r} chooses in one step, which {env.problem.environment} is not: put "
+                f"{self.algorithm.__name__} on a BatchedVecEnv of it, as docs/search.md does"
+            )
         self.model = self.algorithm(
             self.policy_class,
             BatchedVecEnv(env),
