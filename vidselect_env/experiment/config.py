@@ -74,7 +74,8 @@ class ProblemConfig:
     """What is to be chosen.
 
     Args:
-        environment: VideoClipSelect-v0, VideoFrameSelect-v0, or auto: the one that the agent is made for.
+        environment: VideoClipSelect-v0, VideoFrameSelect-v0, VideoClipSearch-v0, or auto: the one that the agent is
+            made for.
         observation: what the agent sees of a candidate, or auto: skims to select clips, features and
             predictions to select frames.
         sections: M, parts of a video that one clip each is chosen from.
@@ -85,9 +86,12 @@ class ProblemConfig:
         kept: m, how many of them are kept in testing (K of SCSampler).
         omega: reward of turning a wrong prediction right (AS, Eq. 4).
         alpha: weight of a dropped candidate (AS, Eq. 10).
+        price: of classifying one more clip of a search, where a right answer is worth 1; frames are its candidates.
+        price_range: least and largest price of the episodes that are learned from; None for price alone.
+        max_clips: that a search may classify; None for all.
     """
 
-    environment: Literal["auto", "VideoClipSelect-v0", "VideoFrameSelect-v0"] = "auto"
+    environment: Literal["auto", "VideoClipSelect-v0", "VideoFrameSelect-v0", "VideoClipSearch-v0"] = "auto"
     observation: Literal["auto", "skim", "features", "features+predictions", "predictions"] = "auto"
     sections: int = 6
     clips: int = 3
@@ -97,6 +101,9 @@ class ProblemConfig:
     kept: int = 6
     omega: float = 10.0
     alpha: float = 0.0
+    price: float = 0.03
+    price_range: tuple[float, float] | None = None
+    max_clips: int | None = None
 
     def __post_init__(self) -> None:
         counts = ("sections", "clips", "test_sections", "frames", "kept")

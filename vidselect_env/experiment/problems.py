@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.clip_select import ClipSelectProblem
 from vidselect_env.envs.contract import Needs
 from vidselect_env.envs.frame_select import FrameSelectProblem
 from vidselect_env.envs.problem import SelectionProblem
+from vidselect_env.envs.search.batched import SearchVectorEnv
+from vidselect_env.envs.search.problem import SearchProblem
 from vidselect_env.envs.sources.base import Source
 from vidselect_env.experiment.config import ProblemConfig
 
-USUAL = {"VideoClipSelect-v0": "skim", "VideoFrameSelect-v0": "features+predictions"}
+USUAL = {"VideoClipSelect-v0": "skim", "VideoFrameSelect-v0": "features+predictions", "VideoClipSearch-v0": "skim"}
 
 
 def make_problem(
@@ -31,6 +34,15 @@ def make_problem(
             omega=config.omega,
             alpha=config.alpha,
         )
+    if environment == "VideoClipSearch-v0":
+        return SearchProblem(
+            source,
+            num_candidates=config.frames,
+            observation=observation,
+            price=config.price,
+            price_range=config.price_range,
+            max_clips=config.max_clips,
+        )
     return ClipSelectProblem(
         source,
         num_sections=num_sections or config.sections,
@@ -39,6 +51,13 @@ def make_problem(
         penalty=config.penalty,
         per_section=needs.per_section,
     )
+
+
+def batched(problem: SelectionProblem, *, num_envs: int) -> SelectVectorEnv:
+    """The batched environment of a problem, of one step or of several."""
+    if isinstance(problem, SearchProblem):
+        return SearchVectorEnv(problem, num_envs=num_envs)
+    return SelectVectorEnv(problem, num_envs=num_envs)
 
 
 def environment_of(config: ProblemConfig, needs: Needs) -> str:

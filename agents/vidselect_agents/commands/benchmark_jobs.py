@@ -19,7 +19,6 @@ from tqdm import tqdm
 from vidselect_agents.base import FILE_NAME
 from vidselect_agents.registry import UNTRAINED, make_agent, needs_of, settings_of
 from vidselect_agents.settings import with_settings
-from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.contract import Needs
 from vidselect_env.envs.memory import keep_freed_batches
 from vidselect_env.envs.wrappers import RecordRollouts
@@ -27,7 +26,7 @@ from vidselect_env.evaluation.evaluate import Result, evaluate
 from vidselect_env.evaluation.references import REFERENCES
 from vidselect_env.experiment.banks import Experiment, make_experiment
 from vidselect_env.experiment.config import ExperimentConfig, changed
-from vidselect_env.experiment.problems import make_problem, steps_of
+from vidselect_env.experiment.problems import batched, make_problem, steps_of
 from vidselect_env.experiment.run import run_logger
 from vidselect_env.files import write_json
 
@@ -146,7 +145,7 @@ def _trained(
     assert experiment.train is not None
     logger = run_logger(folder)
     problem = make_problem(config.problem, experiment.train, needs)
-    env = RecordRollouts(SelectVectorEnv(problem, num_envs=num_envs), logger)
+    env = RecordRollouts(batched(problem, num_envs=num_envs), logger)
     keep_freed_batches(env)
     learner = make_agent(name, env, seed=seed, device=config.classifier.torch_device, **settings)
     timing = {}

@@ -22,6 +22,13 @@ from vidselect_env.experiment.config import changed
 from vidselect_env.experiment.problems import environment_of
 from vidselect_env.experiment.run import new_run_folder, write_config
 
+OPTIONS = {  # of one environment alone
+    "sections": "VideoClipSelect-v0",
+    "kept": "VideoFrameSelect-v0",
+    "price": "VideoClipSearch-v0",
+    "max_clips": "VideoClipSearch-v0",
+}
+
 
 @dataclass(frozen=True)
 class EvaluateConfig:
@@ -31,6 +38,8 @@ class EvaluateConfig:
         run: its folder.
         sections: M, where another.
         kept: K, where another.
+        price: of a clip of a search, where another.
+        max_clips: that a search may classify, where others.
         dataset: other videos; of other classes, if the agent never asks for their names.
         classifier: another; with a fitted head, one is fitted for it.
         weights: its weights.
@@ -42,6 +51,8 @@ class EvaluateConfig:
     run: tyro.conf.Positional[Path]
     sections: int | None = None
     kept: int | None = None
+    price: float | None = None
+    max_clips: int | None = None
     dataset: str | None = None
     classifier: str | None = None
     weights: str | None = None
@@ -61,13 +72,16 @@ def evaluate_run(config: EvaluateConfig) -> Path:
     run, settings = saved.config, saved.settings
     needs = needs_of(run.agent, settings)
     environment = environment_of(run.problem, needs)
-    foreign, value = ("kept", config.kept) if environment == "VideoClipSelect-v0" else ("sections", config.sections)
-    if value is not None:
-        raise ValueError(f"--{foreign} {value} is no option of {environment}, which the run is of")
+    for option, owner in OPTIONS.items():
+        value = getattr(config, option)
+        if value is not None and owner != environment:
+            raise ValueError(f"--{option.replace('_', '-')} {value} is no option of {environment}, which the run is of")
     run = changed(
         run,
         test_sections=config.sections,
         kept=config.kept,
+        price=config.price,
+        max_clips=config.max_clips,
         dataset=config.dataset,
         classifier=config.classifier,
         weights=config.weights,

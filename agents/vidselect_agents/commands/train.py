@@ -19,7 +19,6 @@ from vidselect_agents.base import FILE_NAME
 from vidselect_agents.commands import door, parse
 from vidselect_agents.commands.report import report
 from vidselect_agents.registry import make_agent, needs_of, settings_of
-from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.contract import Needs
 from vidselect_env.envs.memory import keep_freed_batches
 from vidselect_env.envs.wrappers import RecordRollouts
@@ -27,7 +26,7 @@ from vidselect_env.evaluation.evaluate import evaluate
 from vidselect_env.evaluation.references import REFERENCES
 from vidselect_env.experiment.banks import Experiment, make_experiment
 from vidselect_env.experiment.config import ExperimentConfig
-from vidselect_env.experiment.problems import steps_of
+from vidselect_env.experiment.problems import batched, steps_of
 from vidselect_env.experiment.run import HEAD, new_run_folder, run_logger, write_config
 from vidselect_env.fitting.head import save_head
 from vidselect_env.settings import LARGEST_SEED, check_settings
@@ -40,7 +39,7 @@ class TrainConfig(ExperimentConfig):
     Args:
         agent: a built-in name, an entry point's, or package.module:Class.
         total_timesteps: videos seen in training, a step of a sub-environment each (of one whose episodes are
-            sections, M steps each).
+            sections, M steps each); of a search, its steps.
         num_envs: sub-environments stepped together, and the batch of a gradient step.
         evaluate_every: evaluate on the test split after so many steps (0: only at the end).
         seed: of the agent and its environment.
@@ -92,7 +91,7 @@ def train(config: TrainConfig, settings: Any) -> Path:
     experiment = make_experiment(config, signals=needs.fields or ())
     folder = new_run_folder(config.runs, config.agent.replace(":", "."))
     logger = run_logger(folder)
-    env = RecordRollouts(SelectVectorEnv(experiment.train_problem(needs), num_envs=config.num_envs), logger)
+    env = RecordRollouts(batched(experiment.train_problem(needs), num_envs=config.num_envs), logger)
     keep_freed_batches(env)
     device = config.classifier.torch_device
     agent = make_agent(config.agent, env, seed=config.seed, device=device, **dataclasses.asdict(settings))
