@@ -5,6 +5,7 @@ Shapes: B contexts, K candidates a context.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from abc import ABC, abstractmethod
@@ -44,6 +45,7 @@ class Agent(ABC):
 
     name: ClassVar[str]
     config_class: ClassVar[type] = NoSettings
+    resumable: ClassVar[bool] = False  # whether `training` can be asked in the midst of `learn`
     made_for: ClassVar[Needs] = Needs()
 
     def __init__(
@@ -55,6 +57,9 @@ class Agent(ABC):
         self.device = torch.device(device)
         self.generator = torch.Generator(self.device).manual_seed(seed)
         self.num_timesteps = 0
+        self._learning: dict[str, Any] = {}  # what `learn` has beside networks: each with a `state_dict`
+        self._resumed: dict[str, Any] | None = None
+        self._update = 0
         self.logger = Logger(None, [])
         needs = self.needs_with(self.config)
         self.needs = needs if needs.fields is not None else dataclasses.replace(needs, fields=shapes.shown)
@@ -106,6 +111,48 @@ class Agent(ABC):
     def cost_gmacs(self, shapes: LookShapes) -> float:
         """Multiply-adds of choosing for one context, in units of 1e9."""
         return 0.0
+
+    def training(self) -> dict[str, Any]:
+        """All that `learn` needs to go on, asked between two of its updates: tensors, numbers and texts.
+
+        Raises:
+            ValueError: the agent cannot be resumed.
+        """
+        if not self.resumable:
+            raise ValueError(f"agent {self.name!r} cannot be resumed: what it has learned is saved at the end alone")
+        state = {
+            "update": self._update,
+            "num_timesteps": self.num_timesteps,
+            "networks": self.modules().state_dict(),
+            "generator": self.generator.get_state(),
+            "learning": {name: part.state_dict() for name, part in self._learning.items()},
+        }
+        return copy.deepcopy(state)  # training goes on in the same tensors
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Have the next `learn`, of as many steps as before, go on where `training` was asked for.
+
+        Raises:
+            ValueError: the agent cannot be resumed, or the state is not of such an agent.
+        """
+        if not self.resumable:
+            raise ValueError(f"agent {self.name!r} cannot be resumed: what it has learned is saved at the end alone")
+        try:
+            self.modules().load_state_dict(state["networks"])
+        except (KeyError, RuntimeError) as error:
+            raise ValueError(f"the checkpoint does not fit agent {self.name!r}: {error}") from error
+        self._resumed = state
+
+    def _begin(self, **parts: Any) -> None:
+        """Called by `learn` when all that it has, each with a `state_dict`, is as new; goes on where it is asked to."""
+        self._learning, state, self._resumed = parts, self._resumed, None
+        self._update = 0
+        if state is None:
+            return
+        for name, part in parts.items():
+            part.load_state_dict(state["learning"][name])
+        self._update, self.num_timesteps = state["update"], state["num_timesteps"]
+        self.generator.set_state(state["generator"].cpu())
 
     def modules(self) -> nn.ModuleDict:
         """The networks that `save` writes."""
@@ -189,8 +236,10 @@ class Agent(ABC):
         """One after another the share of training that is done, while `learn` steps `env` once for each."""
         updates = -(-total_timesteps // env.num_envs)
         with tqdm(total=total_timesteps, desc=self.name, unit="step", unit_scale=True, disable=not progress_bar) as bar:
-            for update in range(updates):
-                yield update / updates
+            bar.update(self._update * env.num_envs)
+            while self._update < updates:
+                yield self._update / updates
+                self._update += 1
                 self.num_timesteps += env.num_envs
                 bar.update(env.num_envs)
                 if callback is not None and not callback(self):

@@ -6,6 +6,7 @@ Shapes: S samples of each of B contexts, E more that a baseline asks for, G inde
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -75,6 +76,16 @@ class MovingAverage(Baseline):
         self.momentum = momentum
         self.means = torch.zeros(num_contexts, num_decisions)
         self.seen = torch.zeros(num_contexts, dtype=torch.bool)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> MovingAverage:
+        """What `state_dict` gave, as a baseline again."""
+        made = cls(*state["means"].shape, momentum=state["momentum"])
+        made.means, made.seen = state["means"].clone(), state["seen"].clone()
+        return made
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"means": self.means.clone(), "seen": self.seen.clone(), "momentum": self.momentum}
 
     def advantages(self, rewards: Tensor, tried: Tensor, contexts: Tensor) -> Tensor:
         before = self.of(contexts).to(rewards.device)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vidselect_agents.base import Agent, Callback
-from vidselect_agents.baselines import BASELINES, Baseline, make_baseline
+from vidselect_agents.baselines import BASELINES, Baseline, MovingAverage, make_baseline
 from vidselect_agents.selection import Selection
 from vidselect_env.envs.contract import Looks, LookShapes
 from vidselect_env.envs.wrappers import BatchedEnv
@@ -77,6 +77,7 @@ class PolicyGradientAgent(Agent):
     """
 
     config: PolicyGradientConfig
+    resumable = True
 
     def __init__(
         self, shapes: LookShapes, *, config: Any = None, seed: int = 0, device: str | torch.device = "cpu"
@@ -120,6 +121,9 @@ class PolicyGradientAgent(Agent):
             self.scorer.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
         env.reset(seed=self.seed)
+        if self._resumed is not None and self._resumed["baseline"] is not None:
+            self._baseline = MovingAverage.from_state(self._resumed["baseline"])
+        self._begin(env=env, optimizer=optimizer)
         for done in self._updates(env, total_timesteps, callback, progress_bar):
             optimizer.param_groups[0]["lr"] = config.learning_rate * _DECAYS[config.decay](done)
             self.scorer.train()
@@ -134,6 +138,10 @@ class PolicyGradientAgent(Agent):
             for name, value in (("loss", loss), ("entropy", entropy), ("gradient_norm", norm)):
                 self.logger.record_mean(f"train/{name}", value.item())
         return self
+
+    def training(self) -> dict[str, Any]:
+        means = self._baseline.state_dict() if isinstance(self._baseline, MovingAverage) else None
+        return super().training() | {"baseline": means}
 
     def play(self, env: BatchedEnv, policy: Selection) -> tuple[Tensor, Tensor]:
         """Actions (S, B, ...) drawn from the policy, and their advantages (S, B, G).

@@ -16,7 +16,7 @@ from vidselect_agents.base import Agent, Callback
 from vidselect_agents.scorers.candidates import gmacs_of_observations, make_backbone
 from vidselect_env.envs.contract import Answers, Looks, LookShapes
 from vidselect_env.envs.wrappers import BatchedEnv
-from vidselect_env.seeding import seeded
+from vidselect_env.seeding import GlobalGenerators, seeded
 
 
 class SupervisedAgent(Agent):
@@ -25,6 +25,8 @@ class SupervisedAgent(Agent):
     A subclass gives `modules`, `loss` and `scores`; its configuration has `learning_rate` and `weight_decay`,
     Adam's, the first decayed to zero by a cosine.
     """
+
+    resumable = True
 
     @abstractmethod
     def loss(self, env: BatchedEnv, *, done: float) -> Tensor:
@@ -58,6 +60,7 @@ class SupervisedAgent(Agent):
         looks = env.looks(())
         actions = looks.choice.action(looks.uniform().float())
         with seeded(self.seed, self.device):
+            self._begin(env=env, optimizer=optimizer, schedule=schedule, dropout=GlobalGenerators(self.device))
             for done in self._updates(env, total_timesteps, callback, progress_bar):
                 networks.train()
                 loss = self.loss(env, done=done)

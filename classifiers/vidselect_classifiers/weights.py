@@ -214,9 +214,7 @@ def _read_torchvision(entry: str, *, name: str) -> tuple[dict[str, Tensor], Sequ
 
 def _check_fit(state: Mapping[str, Tensor], classifier: ClipClassifier, weights: str | os.PathLike[str]) -> None:
     own = classifier.network.state_dict()
-    if (
-        SGS_STATE in own and SGS_STATE in state and state[SGS_STATE].shape[:1] >= (3,)
-    ):  # one line on how it was made says more than the shapes that follow
+    if SGS_STATE in own and SGS_STATE in state:  # one line on how it was made says more than the shapes that follow
         if state[SGS_STATE].ndim != 1 or len(state[SGS_STATE]) < 4:
             raise WeightsError(f"{SGS_STATE} of {weights} must be four numbers or more")
         classifier.network.get_submodule("sgs").set_extra_state(state[SGS_STATE])

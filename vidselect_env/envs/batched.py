@@ -152,6 +152,16 @@ class SelectVectorEnv(VectorEnv):
         for contexts in torch.arange(self.problem.num_contexts, device=self.device).split(batch_size):
             yield self.problem.looks(contexts, fields), self.problem.answers(contexts)
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """What decides the contexts that follow: the generator's state, the present contexts and the next."""
+        return {"generator": self._generator.get_state(), "contexts": self.contexts, "upcoming": self._upcoming}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on where `state_dict` was asked for."""
+        self._generator.set_state(state["generator"].cpu())
+        self._contexts, self._upcoming = (state[name].to(self.device) for name in ("contexts", "upcoming"))
+        self._enter()
+
     def render(self) -> tuple[np.ndarray, ...] | None:
         """Contact sheets of the present contexts."""
         if self.render_mode is None:

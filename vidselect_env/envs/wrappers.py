@@ -29,6 +29,7 @@ class SelectVectorWrapper(VectorWrapper):
         return self.env.step(actions, propensities=propensities)  # type: ignore[call-arg]
 
 
+_RECORDED = ("num_steps", "_last_dump", "_sums", "_updates", "_cumulative_regret")  # by `RecordRollouts`
 BatchedEnv = SelectVectorEnv | SelectVectorWrapper
 
 
@@ -68,6 +69,18 @@ class RecordRollouts(SelectVectorWrapper):
         infos = taken[4]["final_info"]
         self._record(infos.get("return", taken[1]), infos, ended=taken[2])
         return taken
+
+    def state_dict(self) -> dict[str, Any]:
+        """Of the environment inside, and the sums of the line that is not written yet."""
+        own = {name: getattr(self, name) for name in _RECORDED}
+        return {"env": self.env.state_dict(), "own": own | {"_sums": dict(self._sums)}}  # type: ignore[attr-defined]
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was asked for."""
+        self.env.load_state_dict(state["env"])  # type: ignore[attr-defined]
+        for name in _RECORDED:
+            setattr(self, name, state["own"][name])
+        self._sums = {name: value.to(self.device) for name, value in self._sums.items()}
 
     def dump(self) -> None:
         """Write the line that is due; nothing if nothing happened since the last."""

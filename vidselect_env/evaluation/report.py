@@ -13,6 +13,8 @@ from vidselect_env.evaluation.references import Reference
 from vidselect_env.evaluation.table import markdown_table
 from vidselect_env.files import write_aside
 
+REPORT = "report.md"  # written last: a run that has it is finished
+
 
 def sweep_budgets(selectors: Mapping[str, Selector | Reference], problem: SelectionProblem) -> dict[int, list[Result]]:
     """Every selector's result for other numbers of chosen clips a video.
@@ -58,6 +60,6 @@ def write_report(
         "![Top-1 against cost](accuracy_gmacs.png)",
     ]
     parts += [f"![{caption}]({file})" for caption, file in pictures.items()]
-    report = folder / "report.md"
+    report = folder / REPORT
     write_aside(report, lambda aside: aside.write_text("\n\n".join(parts) + "\n"))
     return report

@@ -5,6 +5,7 @@ python scripts/recognise.py --run runs/dsn-... VIDEO.mp4 OTHER.mkv
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,9 +70,9 @@ def main(arguments: Sequence[str]) -> None:
             show(video, found, class_names, top=config.top)
         except VideoError as error:
             failed += 1
-            Console().print(str(error), style="red", markup=False, soft_wrap=True)
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
     if failed:
-        raise SystemExit(1)
+        raise SystemExit(2)
 
 
 def with_saved_head(classifier: ClipClassifier, saved: SavedRun) -> ClipClassifier:

@@ -81,6 +81,20 @@ def open_run(folder: Path, *, trust: bool = False) -> SavedRun:
     return SavedRun(folder, config, settings, class_names, shapes)
 
 
+def read_run(folder: Path, *, trust: bool = False) -> tuple[TrainConfig, Any]:
+    """The configuration and the agent's settings of a run, finished or not; `trust` as in `open_run`.
+
+    Raises:
+        ValueError: no run, a damaged one, or one that needs `trust`.
+    """
+    saved = read_config(folder)
+    config = run_config(folder, saved, trust=trust)
+    try:
+        return config, restored_settings(config.agent, saved["agent_settings"])
+    except (TypeError, AttributeError, ValueError) as error:
+        raise damaged(folder, error) from error
+
+
 def run_config(folder: Path, saved: dict[str, Any], *, trust: bool) -> TrainConfig:
     """What a run's `config.json` says of its training, if nothing has to be executed that may not be.
 
