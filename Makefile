@@ -2,13 +2,16 @@ VENV ?= .venv
 PYTHON ?= python3
 RUN := $(VENV)/bin/python
 
-.PHONY: train test lint clean
+.PHONY: train test faults lint clean
 
 train: $(VENV)/installed
 	$(RUN) scripts/train_agent.py --agent dsn
 
 test: $(VENV)/installed lint
 	$(RUN) -m pytest -n 2
+
+faults: $(VENV)/installed
+	$(RUN) -m pytest -n 2 tests/faults
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .

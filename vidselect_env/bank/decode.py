@@ -22,6 +22,7 @@ from vidselect_env.video.audio import mel_spectrograms
 from vidselect_env.video.clips import ClipGrid, even_frames, middle_frames
 from vidselect_env.video.compressed import CompressedWatcher
 from vidselect_env.video.decode import FrameSize, read_sets
+from vidselect_env.video.errors import faults_of
 from vidselect_env.video.index import VideoIndex, index_video
 
 
@@ -40,15 +41,18 @@ class VideoClips:
     spans_s: Tensor
 
 
-def decode_video(video: LabelledVideo, *, spec: BankSpec) -> VideoClips:
+def decode_video(video: LabelledVideo, *, spec: BankSpec, allow_corrupt: bool = False) -> VideoClips:
     """Decode every candidate of a video once: clips at the classifier's size, and whatever cheap looks `spec` has.
+
+    Args:
+        allow_corrupt: take damaged frames as they come, see `index_video`.
 
     Raises:
         VideoError: the file cannot be read, or has not the signals asked for.
     """
     from torchvision.transforms.functional import ten_crop  # takes a second to import
 
-    index = index_video(video.path, start_s=video.start_s, end_s=video.end_s)
+    index = index_video(video.path, start_s=video.start_s, end_s=video.end_s, allow_corrupt=allow_corrupt)
     frames = spec.grid.frame_indices(index.info.num_frames)
     size = FrameSize(spec.clip_resize, spec.clip_crop)
     if spec.crops == 10:
@@ -56,7 +60,8 @@ def decode_video(video: LabelledVideo, *, spec: BankSpec) -> VideoClips:
         size = FrameSize(whole, whole)
     [clips], fields = read_with_fields(video.path, frames, spec=spec, sizes=[size], index=index)
     if spec.crops == 10:
-        clips = torch.stack(ten_crop(clips, list(spec.clip_crop)), dim=1).flatten(0, 1)
+        with faults_of(video.path, doing="crop the clips of"):
+            clips = torch.stack(ten_crop(clips, list(spec.clip_crop)), dim=1).flatten(0, 1)
     return VideoClips(video, index.info.num_frames, len(frames), clips, fields, clip_spans_s(index, frames))
 
 
@@ -128,11 +133,15 @@ def _sound(path: str, frames: Tensor, grid: ClipGrid, index: VideoIndex) -> Tens
 
 
 def decode_ahead(
-    todo: Sequence[tuple[Path, Sequence[LabelledVideo]]], *, spec: BankSpec, num_workers: int
+    todo: Sequence[tuple[Path, Sequence[LabelledVideo]]],
+    *,
+    spec: BankSpec,
+    num_workers: int,
+    allow_corrupt: bool = False,
 ) -> Generator[Iterator[Future[VideoClips]]]:
     """For every shard, its videos' futures; decoding runs on into the next shard."""
     videos = (video for _, group in todo for video in group)
-    decode = partial(decode_video, spec=spec)
+    decode = partial(decode_video, spec=spec, allow_corrupt=allow_corrupt)
     with closing(ordered_ahead(decode, videos, num_workers=num_workers, ahead=2 * num_workers + 2)) as futures:
         for _, group in todo:
             yield (next(futures) for _ in group)

@@ -5,8 +5,9 @@ Shapes: L windows, 40 mel filters, 200 steps of time.
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 import av
@@ -22,14 +23,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchaudio.transforms import MelSpectrogram  # type: ignore[import-untyped]
 
-from vidselect_env.video.errors import VideoError
-from vidselect_env.video.index import VideoIndex, index_video, open_video
+from vidselect_env.video.errors import VideoError, faults_of
+from vidselect_env.video.index import VideoIndex, index_video
+from vidselect_env.video.opening import decode_packet, open_video, set_up_decoder
 
 MEL_FILTERS, MEL_STEPS = 40, 200
 FFT_S = 0.032  # seconds of sound that a step looks at, if that is at least two steps: 512 samples at 16 kHz
 SILENCE_POWER = 1e-8  # added before the logarithm: 80 dB below a mean square of 1
 LARGEST_GAP_S = 0.05  # where timestamps and the count of samples are further apart, the timestamps are right
 BATCH_WINDOWS = 64
+BATCH_SAMPLES = 2**23  # of which the transform takes 32 bytes each
 
 
 def mel_spectrograms(
@@ -73,9 +76,18 @@ def mel_spectrograms(
     length = (MEL_STEPS - 1) * hop + fft  # samples from the start of the first step to the end of the last
     starts = [round(centre * sample_rate) - length // 2 for centre in centres_s.tolist()]
     first = min(starts, default=0)
-    track = _read_track(path, index, first, max(starts, default=0) + length - first, sample_rate)
-    if track is None:
-        return None
+    num_samples = max(starts, default=0) + length - first
+    # Damaged timestamps can lie days apart, and a damaged rate make clips as long.
+    index.limits.check(path, window_s=length / sample_rate, sound_s=num_samples / sample_rate)
+    with faults_of(path, doing="decode the sound of"):
+        track = _read_track(path, index, first, num_samples, sample_rate)
+        if track is None:
+            return None
+        return _mel(track, [start - first for start in starts], length, hop, fft, sample_rate)
+
+
+def _mel(track: Tensor, starts: Sequence[int], length: int, hop: int, fft: int, sample_rate: int) -> Tensor:
+    """Log-mel spectrograms of the windows of `length` samples that begin at `starts`: (L, 40, 200)."""
     # `center=False` and a window longer by `fft - hop`: steps at the edges hear what really is around them.
     # `normalized` divides by the energy of the Hann window; with that, 2 / fft turns the sum over frequencies
     # from 0 to half the rate into a mean square, whatever the step.
@@ -83,9 +95,10 @@ def mel_spectrograms(
         sample_rate, n_fft=fft, hop_length=hop, n_mels=MEL_FILTERS, center=False, normalized=True
     )
     spectrograms = torch.empty(len(starts), MEL_FILTERS, MEL_STEPS)
-    for begin in range(0, len(starts), BATCH_WINDOWS):
-        batch = slice(begin, begin + BATCH_WINDOWS)
-        windows = torch.stack([track[start - first : start - first + length] for start in starts[batch]])
+    together = min(BATCH_WINDOWS, max(BATCH_SAMPLES // length, 1))
+    for begin in range(0, len(starts), together):
+        batch = slice(begin, begin + together)
+        windows = torch.stack([track[start : start + length] for start in starts[batch]])
         spectrograms[batch] = torch.log(spectrogram(windows) * (2 / fft) + SILENCE_POWER)
     return spectrograms
 
@@ -100,15 +113,17 @@ def _read_track(
     track = torch.zeros(num_samples)
     samples = track.numpy()
     has_sound = False
-    with open_video(path) as (container, video):
+    with open_video(path, allow_corrupt=index.allow_corrupt, limits=index.limits) as (container, video):
         audio = container.streams.best("audio", video)
         if not isinstance(audio, AudioStream):
             return None
         if audio.codec_context is None:
             raise VideoError(path, "there is no decoder for its sound")
         audio.discard, video.discard = Discard.default, Discard.all
+        set_up_decoder(audio.codec_context, allow_corrupt=index.allow_corrupt, limits=index.limits)
         try:
-            for place, piece in _pieces(container, audio, rate, _first_frame_s(index, video)):
+            frames = _sound_frames(path, container, audio, allow_corrupt=index.allow_corrupt)
+            for place, piece in _pieces(frames, rate, _first_frame_s(index, video)):
                 has_sound = True
                 begin = place - first
                 if begin >= num_samples:
@@ -130,8 +145,20 @@ def _first_frame_s(index: VideoIndex, video: VideoStream) -> float | None:
     return float(video.start_time * Fraction(video.time_base))
 
 
+def _sound_frames(
+    path: str | os.PathLike[str], container: InputContainer, audio: AudioStream, *, allow_corrupt: bool
+) -> Iterator[AudioFrame]:
+    """What decodes of the sound; unless corrupt frames are allowed, up to the first that is marked as damaged."""
+    for packet in container.demux(audio):
+        frames = decode_packet(packet, allow_corrupt=allow_corrupt)
+        if not allow_corrupt and (packet.is_corrupt or any(frame.is_corrupt for frame in frames)):
+            start_s = float(packet.pts * packet.time_base) if packet.pts is not None and packet.time_base else math.nan
+            raise VideoError(path, f"its sound is marked as damaged at {start_s:.2f} s")
+        yield from frames
+
+
 def _pieces(
-    container: InputContainer, audio: AudioStream, rate: int, origin_s: float | None
+    frames: Iterator[AudioFrame], rate: int, origin_s: float | None
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """The sound, piece by piece: the number of the first sample, counted from `origin_s`, and mono samples.
 
@@ -142,7 +169,7 @@ def _pieces(
     run_format = None
     run_start_s = run_seconds = 0.0
     place = 0
-    for frame in container.decode(audio):
+    for frame in frames:
         start_s = frame.time if frame.time is not None else run_start_s + run_seconds
         origin_s = start_s if origin_s is None else origin_s
         frame_format = (frame.format.name, frame.layout.name, frame.sample_rate)

@@ -32,7 +32,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vidselect_env.video.decode import FrameOutput, FrameSize, checked_indices, inside_video, read_sets
-from vidselect_env.video.errors import VideoError
+from vidselect_env.video.errors import VideoError, faults_of
 from vidselect_env.video.index import VideoIndex, index_video
 from vidselect_env.video.residual import ResidualOutput
 from vidselect_env.video.vectors import (
@@ -228,7 +228,8 @@ class CompressedWatcher:
         Raises:
             ValueError: a wanted frame was not among those seen.
         """
-        self._settle()
+        with faults_of(self._info.path):
+            self._settle()
         if self._missing:
             raise ValueError(f"frame {min(self._missing)} is wanted, but was not among the frames seen")
         residual = None if self._residual is None else self._residual.values

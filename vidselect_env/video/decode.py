@@ -7,6 +7,7 @@ Shapes: K wanted frames, L clips, T frames a clip, h x w pixels of a crop.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vidselect_env.video.errors import faults_of
 from vidselect_env.video.index import VideoIndex, VideoInfo, index_video
 from vidselect_env.video.stream import stream_frames
 
@@ -140,7 +142,25 @@ def read_sets(
     of_size: dict[FrameSize, list[NDArray[np.int64]]] = {}
     for indices, size in sets:
         of_size.setdefault(size, []).append(inside_video(checked_indices(indices.flatten()), index.info))
+    with faults_of(path):
+        return _read_sets(path, sets, of_size, index=index, num_threads=num_threads, watchers=watchers)
+
+
+def _read_sets(
+    path: str | os.PathLike[str],
+    sets: Sequence[tuple[Tensor, FrameSize]],
+    of_size: dict[FrameSize, list[NDArray[np.int64]]],
+    *,
+    index: VideoIndex,
+    num_threads: int,
+    watchers: Sequence[FrameWatcher],
+) -> list[Tensor]:
+    """`read_sets`, its arguments checked and its frame numbers sorted by size."""
     distinct = {size: np.unique(np.concatenate(parts)) for size, parts in of_size.items()}
+    taken = (indices.numel() * size.crop[0] * size.crop[1] for indices, size in sets)
+    index.limits.check(path, output_bytes=3 * sum(taken))
+    for size in distinct:
+        index.limits.check(path, frame_pixels=math.prod(size.resized(index.info.height, index.info.width)))
     outputs = {size: FrameOutput(size, index.info, len(numbers)) for size, numbers in distinct.items()}
     writes: dict[int, list[tuple[FrameOutput, int]]] = {}
     for size, numbers in distinct.items():

@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import av
+
+# What a damaged or hostile file makes the libraries raise, beside FFmpeg's errors: it asks for too much memory (torch
+# says RuntimeError), its numbers are out of range, it cannot be read. Errors that only code can make (TypeError,
+# AttributeError, NameError, LookupError, AssertionError) are not among them: they are ours and must be seen.
+FILE_FAULTS = (OSError, MemoryError, ArithmeticError, ValueError, RuntimeError)
 
 
 class VideoError(Exception):
@@ -20,3 +29,21 @@ class VideoError(Exception):
 
     def __str__(self) -> str:
         return f"cannot read video {self.path!r}: {self.reason}"
+
+
+@contextmanager
+def faults_of(path: str | os.PathLike[str], *, doing: str = "decode") -> Iterator[None]:
+    """Whatever a file makes the libraries raise becomes its `VideoError`, the first error being its cause.
+
+    The one place where that is decided. What is raised for wrong arguments must be raised before.
+
+    Args:
+        doing: what is done with the file meanwhile, for the message.
+    """
+    try:
+        yield
+    except av.FFmpegError as error:
+        raise VideoError(path, f"FFmpeg cannot {doing} it: {error.strerror}") from error
+    except FILE_FAULTS as error:
+        message = " ".join(str(error).split())[:200]
+        raise VideoError(path, f"to {doing} it fails: {type(error).__name__}: {message}") from error

@@ -6,25 +6,19 @@ Frames are numbered in presentation order, from 0: frame i is the i-th that a pl
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-import av
 import numpy as np
 from av.container import InputContainer
-from av.stream import Discard, Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from vidselect_env.video.errors import VideoError
-from vidselect_env.video.frame_folder import input_of
+from vidselect_env.video.limits import DEFAULT_LIMITS, VideoLimits
+from vidselect_env.video.opening import decode_packet, open_video
 from vidselect_env.video.segment import check_segment, frames_shown
-
-# FFmpeg draws text files (.txt, .nfo, .bin ...) as pictures of a terminal.
-TEXT_CODECS = ("ansi", "bintext", "idf", "xbin")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +58,7 @@ class VideoIndex:
     is_key: (num_frames,) bool, whether decoding can start at the frame.
     has_timestamps: False where the file does not tell when its frames are shown; they were then counted by
         decoding, `pts` is 0, 1, 2 ..., and reading cannot skip any of them.
+    allow_corrupt, limits: as the index was made with; whoever reads by the index keeps to them.
     whole_file: of a segment, the index of its file; None where this is it.
     first: number in the file of frame 0.
     """
@@ -73,6 +68,8 @@ class VideoIndex:
     is_key: NDArray[np.bool_]
     time_base: Fraction
     has_timestamps: bool = True
+    allow_corrupt: bool = False
+    limits: VideoLimits = DEFAULT_LIMITS
     whole_file: VideoIndex | None = None
     first: int = 0
 
@@ -94,37 +91,13 @@ class VideoIndex:
         return (self.pts - self.file.pts[0]) * float(self.time_base)
 
 
-@contextmanager
-def open_video(path: str | os.PathLike[str], *, num_threads: int = 1) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """The opened file, or folder of pictures, and its best video stream; packets of other streams are left out.
-
-    Raises:
-        VideoError: the file cannot be opened or has no video, or FFmpeg fails while it is open.
-    """
-    doing = "open"
-    try:
-        address, kind, options = input_of(path)
-        with av.open(address, "r", format=kind, options=dict(options), metadata_errors="replace") as container:
-            doing = "decode"
-            stream = container.streams.best("video")
-            if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
-                raise VideoError(path, "it has no video stream")
-            if stream.codec_context is None:
-                raise VideoError(path, "there is no decoder for its video stream")
-            if stream.codec_context.name in TEXT_CODECS:
-                raise VideoError(path, "it is text, not video")
-            for other in container.streams:
-                if other is not stream:
-                    other.discard = Discard.all
-            stream.codec_context.thread_count = num_threads
-            stream.codec_context.thread_type = "AUTO"
-            yield container, stream
-    except av.FFmpegError as error:
-        raise VideoError(path, f"FFmpeg cannot {doing} it: {error.strerror}") from error
-
-
 def index_video(
-    path: str | os.PathLike[str], *, start_s: float | None = None, end_s: float | None = None
+    path: str | os.PathLike[str],
+    *,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    allow_corrupt: bool = False,
+    limits: VideoLimits = DEFAULT_LIMITS,
 ) -> VideoIndex:
     """List the frames of a video from its packets, decoding only as far as the first frame (its rotation).
 
@@ -137,17 +110,25 @@ def index_video(
     some twice, as of elementary streams; MPEG program streams; AVI with B-frames; no keyframe) is decoded
     whole to count them, which takes as long as reading it.
 
+    Args:
+        allow_corrupt: take damaged frames as the decoder gives them, and for one that does not decode the frame
+            before it, in whatever is read by the index; by default a frame that is damaged, or may have been made
+            from one that is, is a `VideoError` when it is read.
+        limits: what the file may ask for, here and in whatever is read by the index.
+
     Raises:
         ValueError: `start_s` is negative, or `end_s` not after it.
-        VideoError: the file is missing, damaged, cut short (MP4; of other formats what is there counts), or
-            has no video; no frame of it is in the segment, or the segment ends more than one frame after it.
+        VideoError: the file is missing, damaged, cut short (MP4; of other formats what is there counts), has
+            no video, or asks for more than the limits; no frame of it is in the segment, or the segment ends more
+            than one frame after it.
     """
     check_segment(start_s, end_s)
-    with open_video(path) as (container, stream):
-        index = _index_packets(path, container, stream)
+    with open_video(path, allow_corrupt=allow_corrupt, limits=limits) as (container, stream):
+        index = _index_packets(path, container, stream, allow_corrupt=allow_corrupt, limits=limits)
     if index is None:
-        with open_video(path) as (container, stream):
-            index = _index_frames(path, container, stream)
+        with open_video(path, allow_corrupt=allow_corrupt, limits=limits) as (container, stream):
+            index = _index_frames(path, container, stream, allow_corrupt=allow_corrupt, limits=limits)
+    index = replace(index, allow_corrupt=allow_corrupt, limits=limits)
     return segment_of(index, start_s=start_s, end_s=end_s)
 
 
@@ -185,7 +166,14 @@ def segment_of(index: VideoIndex, *, start_s: float | None, end_s: float | None)
     )
 
 
-def _index_packets(path: str | os.PathLike[str], container: InputContainer, stream: VideoStream) -> VideoIndex | None:
+def _index_packets(
+    path: str | os.PathLike[str],
+    container: InputContainer,
+    stream: VideoStream,
+    *,
+    allow_corrupt: bool,
+    limits: VideoLimits,
+) -> VideoIndex | None:
     """Index from packets; None where they do not tell the order of the frames."""
     num_packets = 0
     entries: list[tuple[int | None, bool]] = []
@@ -199,9 +187,11 @@ def _index_packets(path: str | os.PathLike[str], container: InputContainer, stre
         if first_key_pts is None:
             continue
         if first_frame is None:
-            first_frame = next(iter(packet.decode()), None)
+            first_frame = next(iter(decode_packet(packet, allow_corrupt=allow_corrupt)), None)
         if not is_last and not packet.is_discard:
             entries.append((packet.pts, packet.is_keyframe))
+            if len(entries) > limits.frames:
+                limits.check(path, frames=len(entries))
     num_promised = len(stream.index_entries)
     if "mov" in container.format.name and num_packets < num_promised:
         raise VideoError(path, f"it is cut short: it has {num_packets} of {num_promised} frames")
@@ -226,13 +216,22 @@ def _index_packets(path: str | os.PathLike[str], container: InputContainer, stre
     return _make_index(path, container, stream, first_frame, pts[order], is_key[order], stream.time_base)
 
 
-def _index_frames(path: str | os.PathLike[str], container: InputContainer, stream: VideoStream) -> VideoIndex:
+def _index_frames(
+    path: str | os.PathLike[str],
+    container: InputContainer,
+    stream: VideoStream,
+    *,
+    allow_corrupt: bool,
+    limits: VideoLimits,
+) -> VideoIndex:
     """Index by decoding all frames: a decoder gives them in the order of presentation."""
     is_key: list[bool] = []
     first_frame: VideoFrame | None = None
-    for frame in container.decode(stream):
-        first_frame = first_frame or frame
-        is_key.append(frame.key_frame)
+    for packet in container.demux(stream):
+        for frame in decode_packet(packet, allow_corrupt=allow_corrupt):
+            first_frame = first_frame or frame
+            is_key.append(frame.key_frame)
+        limits.check(path, frames=len(is_key))
     if first_frame is None:
         raise VideoError(path, "no frame of it can be decoded")
     pts = np.arange(len(is_key), dtype=np.int64)

@@ -21,6 +21,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from vidselect_env.video.decode import FrameSize
+from vidselect_env.video.errors import faults_of
 from vidselect_env.video.index import VideoIndex, index_video
 from vidselect_env.video.stream import stream_frames
 
@@ -147,9 +148,11 @@ def motion_curve(
         size = _whole_frame(index, SHORT_SIDE[kind])
     bank = derivative_filters() if filters is None else filters  # once, not for every piece
     curve = torch.zeros(index.info.num_frames)
-    for numbers, frames in _chunks(path, index, size, colour=filters is not None, progress=progress):
-        differences = image_differences(frames) if kind == "image" else feature_differences(frames, bank)
-        curve[numbers] = differences[1:]
+    index.limits.check(path, frame_pixels=math.prod(size.resized(index.info.height, index.info.width)))
+    with faults_of(path):
+        for numbers, frames in _chunks(path, index, size, colour=filters is not None, progress=progress):
+            differences = image_differences(frames) if kind == "image" else feature_differences(frames, bank)
+            curve[numbers] = differences[1:]
     return curve
 
 

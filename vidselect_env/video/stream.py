@@ -14,15 +14,20 @@ import numpy as np
 from av.codec.context import Flags2
 from av.container import InputContainer
 from av.packet import Packet
-from av.video.frame import VideoFrame
+from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from vidselect_env.video.errors import VideoError
-from vidselect_env.video.index import VideoIndex, open_video
+from vidselect_env.video.index import VideoIndex
+from vidselect_env.video.opening import open_video
+from vidselect_env.video.strict import Decoder
 
 # A seek costs the decoder about as much as this many frames: it starts empty, and runs a few frames ahead.
 SEEK_COST_FRAMES = 2
+# A seek by the time of decoding ends up to as many frames late as a codec reorders (16); damaged files, for ever.
+MAX_SEEKS = 32
+PREDICTED = (PictureType.P, PictureType.B, PictureType.S, PictureType.SP, PictureType.BI)
 
 
 def stream_frames(
@@ -39,6 +44,9 @@ def stream_frames(
     them comes too. A seek may end where the decoder cannot start (keyframes that are none, formats without an
     index): if anything goes wrong in a reading with seeks, the file is read once more from its first frame on,
     and frames that came before come again.
+
+    A damaged frame, or one that may have been made from one, is an error; where the index allows corrupt frames, they
+    come as they are, and for one that does not decode at all the frame before it.
 
     Args:
         wanted: (K,) frame numbers, sorted and distinct.
@@ -103,25 +111,85 @@ def _run_frames(
     export_vectors: bool,
 ) -> Iterator[tuple[int, VideoFrame]]:
     number_of = {int(pts): number for number, pts in enumerate(index.pts)}
-    with open_video(path, num_threads=num_threads) as (container, stream):
+    video = open_video(path, num_threads=num_threads, allow_corrupt=index.allow_corrupt, limits=index.limits)
+    with video as (container, stream):
         if export_vectors:
             stream.codec_context.flags2 |= Flags2.export_mvs
         for key, start, stop in runs:
+            decoder = Decoder(stream, index, key)
+            frames = decoder.decode(_packets(container, stream, index, key))
+            numbered = _numbered(path, frames, index, key, number_of)
+            if index.allow_corrupt:
+                yield from _filled(path, numbered, wanted[start:stop])
+                continue
             missing = set(wanted[start:stop].tolist())
-            packets = _packets(container, stream, index, key)
-            frames = (frame for packet in packets for frame in packet.decode())
-            for place, frame in enumerate(frames):
-                number = number_of.get(frame.pts if index.has_timestamps else place)  # type: ignore[arg-type]
-                if number is None:
-                    continue
+            for number, frame in numbered:
                 yield number, frame
                 missing.discard(number)
                 if not missing:
                     break
             if missing:
+                decoder.check()
                 raise VideoError(
                     path, f"frame {min(missing)} of {index.info.num_frames} does not decode: the file is damaged"
                 )
+            decoder.finish(wanted[start:stop])
+
+
+def _numbered(
+    path: str | os.PathLike[str],
+    frames: Iterator[VideoFrame],
+    index: VideoIndex,
+    key: int,
+    number_of: dict[int, int],
+) -> Iterator[tuple[int, VideoFrame]]:
+    """The frames of a run that are in the index, with their numbers."""
+    reached = 0
+    for place, frame in enumerate(frames):
+        number = number_of.get(frame.pts if index.has_timestamps else place)  # type: ignore[arg-type]
+        if number is None:
+            continue
+        if number >= key > reached:
+            _check_start(path, number, frame, key)
+            reached = number
+        yield number, frame
+
+
+def _filled(
+    path: str | os.PathLike[str], numbered: Iterator[tuple[int, VideoFrame]], wanted: NDArray[np.int64]
+) -> Iterator[tuple[int, VideoFrame]]:
+    """Up to the last wanted frame; for one that does not come the frame before it, which a player goes on showing.
+
+    Before the first that comes, that one.
+    """
+    todo, last = wanted.tolist()[::-1], None
+    for number, frame in numbered:
+        while todo and todo[-1] < number:
+            yield todo.pop(), last or frame
+        yield number, frame
+        last = frame
+        if todo and todo[-1] == number:
+            todo.pop()
+        if not todo:
+            return
+    if last is None:
+        raise VideoError(path, f"no frame before frame {todo[-1]} decodes: the file is damaged")
+    while todo:
+        yield todo.pop(), last
+
+
+def _check_start(path: str | os.PathLike[str], number: int, frame: VideoFrame, key: int) -> None:
+    """After a seek, the first frame must be the keyframe sought, and stand on its own.
+
+    Damage can make a frame pass for a keyframe that is none, and where pictures are refreshed bit by bit (intra
+    refresh) there is none: a decoder that starts there lacks what damaged frames refer to, and shows other pixels
+    than one that comes from the start of the file.
+
+    Raises:
+        VideoError: it is another frame, or made from others.
+    """
+    if number != key or frame.pict_type in PREDICTED:
+        raise VideoError(path, f"decoding cannot start at frame {key}: it begins with frame {number}")
 
 
 def _packets(
@@ -138,7 +206,7 @@ def _packets(
         return from_keyframe()
     # Most formats seek by decoding time, which is earlier than the time of presentation: the seek may end at
     # a later keyframe if keyframes are dense. Then an earlier one is tried.
-    for earlier in np.flatnonzero(index.is_key[: key + 1])[::-1]:
+    for earlier in np.flatnonzero(index.is_key[: key + 1])[::-1][:MAX_SEEKS]:
         container.seek(int(index.pts[earlier]), stream=stream)
         packets = from_keyframe()
         first = next(packets, None)

@@ -12,7 +12,8 @@ import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from vidselect_env.video.index import open_video
+from vidselect_env.video.h264 import IDR_SLICE, SLICE, nal_length_size, nal_units
+from vidselect_env.video.opening import open_video
 
 # A frame shown before its reference is at most so many frames earlier: what H.264 can hold, and encoders offer.
 MAX_B_FRAMES = 16
@@ -29,9 +30,7 @@ class Coded(NamedTuple):
 def read_coding(path: str) -> dict[int, Coded]:
     """How every frame of an H.264 file is coded, by its timestamp; from its packets, decoding nothing."""
     with open_video(path) as (container, stream):
-        head = stream.codec_context.extradata or b""
-        # MP4 and Matroska put the length of each NAL unit before it, as their header (avcC) tells; else start codes.
-        length_size = (head[4] & 3) + 1 if len(head) > 4 and head[0] == 1 else 0
+        length_size = nal_length_size(stream.codec_context.extradata or b"")
         return {
             packet.pts: Coded(place, _is_reference(bytes(packet), length_size))
             for place, packet in enumerate(container.demux(stream))
@@ -41,19 +40,8 @@ def read_coding(path: str) -> dict[int, Coded]:
 
 def _is_reference(packet: bytes, length_size: int) -> bool:
     """Whether the first slice of an H.264 access unit says so: nal_ref_idc (ITU-T H.264, section 7.4.1)."""
-    start = 0
-    while True:
-        if length_size:
-            size = int.from_bytes(packet[start : start + length_size], "big")
-            start += length_size
-        else:
-            code, size = packet.find(b"\0\0\1", start), 0
-            start = code + 3 if code >= 0 else len(packet)
-        if start >= len(packet):
-            return False
-        if 1 <= packet[start] & 31 <= 5:  # a slice, not parameters or messages
-            return packet[start] >> 5 & 3 > 0
-        start += size
+    heads = (packet[start] for start, _ in nal_units(packet, length_size))
+    return next((head >> 5 & 3 > 0 for head in heads if SLICE <= head & 31 <= IDR_SLICE), False)
 
 
 class Vectors(NamedTuple):

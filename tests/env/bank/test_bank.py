@@ -80,9 +80,9 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 torch.set_num_threads(1)
 import vidselect_env.bank.decode as building
 decode = building.decode_video
-def slowly(video, *, spec):
+def slowly(video, **options):
     time.sleep(0.3)
-    return decode(video, spec=spec)
+    return decode(video, **options)
 building.decode_video = slowly
 import test_bank
 from pathlib import Path

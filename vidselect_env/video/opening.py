@@ -1,0 +1,145 @@
+"""Opening a file, so that a damaged or hostile one neither hangs, nor leads elsewhere, nor asks for too much."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, overload
+
+import av
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.codec.context import CodecContext
+from av.container import InputContainer
+from av.format import ContainerFormat, formats_available
+from av.packet import Packet
+from av.stream import Discard, Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from vidselect_env.video.errors import VideoError, faults_of
+from vidselect_env.video.limits import DEFAULT_LIMITS, VideoLimits
+
+# FFmpeg draws text files (.txt, .nfo, .bin ...) as pictures of a terminal.
+TEXT_CODECS = ("ansi", "bintext", "idf", "xbin")
+
+# Formats of FFmpeg that name other files, addresses or devices to read: a playlist called `a.mp4` is not a video.
+LEADING_ELSEWHERE = frozenset(
+    (
+        *("concat", "concatf", "dash", "hls", "image2", "imf", "mlv", "webm_dash_manifest"),
+        *("rtp", "rtsp", "sap", "sdp"),
+        *("alsa", "fbdev", "jack", "kmsgrab", "lavfi", "oss", "pulse", "v4l2", "video4linux2", "x11grab", "xcbgrab"),
+    )
+)
+# Decoders that conceal what they cannot decode are made to give it up. Not that of H.264: it marks what it conceals,
+# and would give up whole videos that begin with an I-frame that is no IDR picture (cut broadcasts), since the next
+# frame tells it to forget frames that are not there.
+ERROR_DETECTION = "crccheck+bitstream+buffer+explode"
+MARKING_DECODERS = frozenset(("h264",))
+KINDS = {
+    stat.S_ISFIFO: "a pipe (FIFO)",
+    stat.S_ISSOCK: "a socket",
+    stat.S_ISCHR: "a device",
+    stat.S_ISBLK: "a device",
+}
+
+
+@contextmanager
+def open_video(
+    path: str | os.PathLike[str],
+    *,
+    num_threads: int = 1,
+    allow_corrupt: bool = False,
+    limits: VideoLimits = DEFAULT_LIMITS,
+) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """The opened file and its best video stream; packets of other streams are left out.
+
+    Args:
+        num_threads: threads of the decoder.
+        allow_corrupt: False makes the decoder give up at the first error.
+        limits: the frame size is checked here.
+
+    Raises:
+        VideoError: the file cannot be opened, has no video or too large a picture, or anything fails while it is open.
+    """
+    with faults_of(path, doing="open"):
+        check_file(path)
+        # `file:` keeps names such as `a:b.mp4` from being taken for an address on a network.
+        name = f"file:{os.fspath(path)}"
+        container = av.open(name, mode="r", metadata_errors="replace", options=container_options())
+    with faults_of(path), container:
+        stream = container.streams.best("video")
+        if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
+            raise VideoError(path, "it has no video stream")
+        if stream.codec_context is None:
+            raise VideoError(path, "there is no decoder for its video stream")
+        if stream.codec_context.name in TEXT_CODECS:
+            raise VideoError(path, "it is text, not video")
+        limits.check(path, frame_pixels=stream.codec_context.width * stream.codec_context.height)
+        for other in container.streams:
+            if other is not stream:
+                other.discard = Discard.all
+        stream.codec_context.thread_count = num_threads
+        stream.codec_context.thread_type = "AUTO"
+        set_up_decoder(stream.codec_context, allow_corrupt=allow_corrupt, limits=limits)
+        yield container, stream
+
+
+def check_file(path: str | os.PathLike[str]) -> None:
+    """Refuse what is no file: opening a pipe waits for whoever writes to it, for ever.
+
+    Raises:
+        VideoError: there is a pipe, socket or device of that name.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:  # there is none, or it must not be looked at: opening it says so
+        return
+    for is_kind, kind in KINDS.items():
+        if is_kind(mode):
+            raise VideoError(path, f"it is {kind}, and must be a file")
+
+
+@cache
+def container_options() -> dict[str, str]:
+    """Options for opening a file: any format of this FFmpeg that keeps to the file itself."""
+    names = []
+    for name in sorted(formats_available):
+        try:
+            names.append(ContainerFormat(name, "r").name)
+        except ValueError:  # written only
+            continue
+    kept = (name for name in names if LEADING_ELSEWHERE.isdisjoint(name.split(",")))
+    return {"format_whitelist": ",".join(kept), "protocol_whitelist": "file"}
+
+
+def set_up_decoder(codec: CodecContext, *, allow_corrupt: bool, limits: VideoLimits) -> None:
+    """Before its first packet: how strict a decoder is, and how large a picture may become."""
+    codec.options = {"max_pixels": str(limits.frame_pixels)}
+    if not allow_corrupt and codec.name not in MARKING_DECODERS:
+        codec.options |= {"err_detect": ERROR_DETECTION}
+
+
+@overload
+def decode_packet(packet: Packet[VideoStream], *, allow_corrupt: bool) -> Sequence[VideoFrame]: ...
+
+
+@overload
+def decode_packet(packet: Packet[AudioStream], *, allow_corrupt: bool) -> Sequence[AudioFrame]: ...
+
+
+def decode_packet(packet: Any, *, allow_corrupt: bool) -> Sequence[Any]:
+    """The frames that come out for a packet; with `allow_corrupt` none for one that does not decode.
+
+    Raises:
+        FFmpegError: the packet does not decode.
+    """
+    try:
+        return packet.decode()
+    except av.FFmpegError:
+        if allow_corrupt:
+            return []
+        raise
