@@ -139,7 +139,7 @@ class Search(Agent):
                 left = 0.5 * (1 + math.cos(math.pi * done))
                 optimizer.param_groups[0]["lr"] = config.learning_rate * left
                 rollout = self._roll_out(env, looked)
-                self._update(rollout, looked, optimizer, entropy_coefficient=config.entropy_coefficient * left)
+                self._improve(rollout, looked, optimizer, entropy_coefficient=config.entropy_coefficient * left)
                 self._count(rollout.actions.numel(), bar)
                 if callback is not None and not callback(self):
                     break
@@ -202,7 +202,7 @@ class Search(Agent):
             (advantages + value[:-1]).flatten(),
         )
 
-    def _update(
+    def _improve(
         self, rollout: _Rollout, looked: Tensor, optimizer: torch.optim.Optimizer, *, entropy_coefficient: float
     ) -> None:
         config, count = self.config, len(rollout.actions)
