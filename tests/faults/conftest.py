@@ -111,3 +111,10 @@ def pytest_terminal_summary(terminalreporter):
         broken, trials = counts.pop("broken", 0), counts.total()
         ways = ", ".join(f"{count} {outcome}" for outcome, count in counts.most_common())
         terminalreporter.write_line(f"| {suite} | {trials + broken} | {trials} | {broken} | {ways} |")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is slow here is a campaign, which `make faults` runs."""
+    for item in items:
+        if HERE in item.path.parents and item.get_closest_marker("slow"):
+            item.add_marker("campaign")

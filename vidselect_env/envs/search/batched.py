@@ -77,7 +77,7 @@ class SearchVectorEnv(SelectVectorEnv):
         self._state = self.problem.begin(contexts, price) if given else fresh
         return self._observe(), {"video_index": self.problem.videos(self.state.contexts)}
 
-    def step(  # type: ignore[override]
+    def step(
         self, actions: Tensor | np.ndarray, *, propensities: Tensor | None = None
     ) -> tuple[Observation, Tensor, Tensor, Tensor, dict[str, Any]]:
         """Rewards (B,) float32 of actions (B,), which searches ended, and what is seen next."""
