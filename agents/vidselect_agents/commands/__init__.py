@@ -16,6 +16,7 @@ COMMANDS = {
     "train": "train an agent, and report what its choice of clips buys",
     "evaluate": "report a saved run on its own test split or on something else",
     "recognise": "name the action of video files by the clips that a run chooses",
+    "view": "open the report of a run in the browser",
     "bank": "build a bank, what a classifier says about every candidate clip, or show one",
     "classifier": "train a clip classifier, or only its last layer",
     "mean": "the mean over official splits, of one run each",
