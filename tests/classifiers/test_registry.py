@@ -28,5 +28,5 @@ def test_a_name_like_no_other_gets_the_list_of_the_known() -> None:
 
 
 def test_a_module_without_the_attribute_is_an_error_that_names_both() -> None:
-    with pytest.raises(ValueError, match="unknown agent 'math:tau2': module 'math' has no 'tau2'"):
+    with pytest.raises(ValueError, match="unknown agent 'math:tau2': module 'math' has no class or function 'tau2'"):
         lookup({}, "math:tau2", kind="agent")

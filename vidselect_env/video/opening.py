@@ -21,6 +21,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vidselect_env.video.errors import VideoError, faults_of
+from vidselect_env.video.frame_folder import input_of
 from vidselect_env.video.limits import DEFAULT_LIMITS, VideoLimits
 
 # FFmpeg draws text files (.txt, .nfo, .bin ...) as pictures of a terminal.
@@ -67,9 +68,9 @@ def open_video(
     """
     with faults_of(path, doing="open"):
         check_file(path)
-        # `file:` keeps names such as `a:b.mp4` from being taken for an address on a network.
-        name = f"file:{os.fspath(path)}"
-        container = av.open(name, mode="r", metadata_errors="replace", options=container_options())
+        address, kind, options = input_of(path)
+        allowed = container_options() | ({} if kind is None else {"format_whitelist": kind})
+        container = av.open(address, mode="r", format=kind, metadata_errors="replace", options={**allowed, **options})
     with faults_of(path), container:
         stream = container.streams.best("video")
         if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:

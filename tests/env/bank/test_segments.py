@@ -32,7 +32,7 @@ ACTION = ((1.5, 1.75),)
 def sounding(tmp_path_factory) -> str:
     """A video of 12 s at 15 frames/s, with sound."""
     cache = tmp_path_factory.mktemp("set")
-    return synthetic_dataset(split="test", num_test=1, cache_dir=cache, progress=False).videos[0].path
+    return synthetic_dataset(split="test", kind="v1", num_test=1, cache_dir=cache, progress=False).videos[0].path
 
 
 @pytest.fixture(scope="module")
