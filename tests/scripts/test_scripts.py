@@ -86,7 +86,15 @@ def test_a_finished_classifier_run_resumes_to_the_same_weights(run_script, class
 
 def test_a_run_is_a_folder_with_everything_in_it(agent_run):
     names = {file.name for file in agent_run.iterdir()}
-    expected = {"config.json", "metrics.csv", "agent.safetensors", "report.md", "report.html", "results.csv", "sweep.csv"}
+    expected = {
+        "config.json",
+        "metrics.csv",
+        "agent.safetensors",
+        "report.md",
+        "report.html",
+        "results.csv",
+        "sweep.csv",
+    }
     assert expected | {"accuracy_clips.png", "accuracy_gmacs.png", "selection.png"} <= names
     assert any(name.startswith("events.out.tfevents") for name in names)
     config = json.loads((agent_run / "config.json").read_text())
