@@ -149,7 +149,7 @@ def write_manifest(folder: Path, spec: BankSpec, shards: Sequence[Shard]) -> Non
     files = [shard_file(folder, number) for number in range(len(shards))]
     content = {
         "spec": spec.to_json(),
-        "versions": _versions(),
+        "versions": versions(),
         "num_videos": sum(len(shard.videos) for shard in shards),
         "skipped": [skipped for shard in shards for skipped in shard.skipped],
         "shards": [{"file": file.name, "size_bytes": file.stat().st_size} for file in files],
@@ -222,7 +222,7 @@ def _hash_of(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     import av
     import torchvision
 

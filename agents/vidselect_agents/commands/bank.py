@@ -17,6 +17,7 @@ from rich.console import Console
 
 from vidselect_agents.commands import door, parse
 from vidselect_env.bank import BankSpec, ClipBank, SkimSpec, bank_spec, build_bank, open_bank
+from vidselect_env.bank.on_ray import RayEngine
 from vidselect_env.datasets import VideoDataset, load_dataset
 from vidselect_env.evaluation.adaptive import adaptive_cost, describe
 from vidselect_env.fitting.options import ClassifierOptions
@@ -40,6 +41,11 @@ class BuildConfig(ClassifierOptions):
         on_error: skip a video that cannot be read, or stop there.
         batch_size: clips the classifier takes at once.
         num_workers: decoding threads.
+        engine: local, threads and one device of this machine; or ray, as many machines as there are. The bytes are
+            the same.
+        address: of a Ray cluster that runs, or auto; None starts a local one for the time of the build.
+        classifier_actors: with ray, classifiers; None for one a GPU, or, without, a machine.
+        decoders_per_actor: with ray, videos decoded at once for each of them.
     """
 
     out: Path
@@ -54,11 +60,29 @@ class BuildConfig(ClassifierOptions):
     on_error: Literal["skip", "raise"] = "skip"
     batch_size: int = 32
     num_workers: int = 2
+    engine: Literal["local", "ray"] = "local"
+    address: str | None = None
+    classifier_actors: int | None = None
+    decoders_per_actor: int = 4
 
     def __post_init__(self) -> None:
         super().__post_init__()
         counts = ("num_videos", "candidates", "skim_frames", "skim_size", "batch_size", "num_workers")
-        check_settings(self, at_least=dict.fromkeys(counts, 1))
+        of_ray = ("classifier_actors", "decoders_per_actor")
+        check_settings(self, at_least=dict.fromkeys((*counts, *of_ray), 1))
+        if self.engine == "local" and (self.address or self.classifier_actors):
+            raise ValueError("address and classifier_actors are of engine ray, not of local")
+
+    def make_engine(self) -> RayEngine | None:
+        """Who makes the shards, where it is not this process."""
+        if self.engine == "local":
+            return None
+        return RayEngine(
+            address=self.address,
+            num_actors=self.classifier_actors,
+            decoders_per_actor=self.decoders_per_actor,
+            device=self.device,
+        )
 
     def load(self) -> VideoDataset:
         """The split that the bank is of."""
@@ -119,6 +143,7 @@ def build(config: BuildConfig) -> ClipBank:
         num_workers=config.num_workers,
         device=config.torch_device,
         on_error=config.on_error,
+        engine=config.make_engine(),
     )
     _print(bank.summary())
     if spec.bins_gmacs:
