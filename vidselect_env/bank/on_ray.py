@@ -13,13 +13,12 @@ it. Ray repeats what a lost worker had begun; what it had finished is found on t
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import pickle
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
@@ -33,7 +32,9 @@ from vidselect_env.bank.decode import VideoClips, decode_video
 from vidselect_env.bank.shards import BuildBar, Missing, OnError, ShardBuilder
 from vidselect_env.bank.spec import BankError, BankSpec
 from vidselect_env.datasets.base import LabelledVideo
+from vidselect_env.ray_cluster import quiet, running
 from vidselect_env.settings import check_settings
+from vidselect_env.stores import StoreError
 from vidselect_env.video.errors import VideoError
 
 DECODER_RETRIES = 5  # of a video whose decoder dies: it may be the video that kills it
@@ -91,7 +92,7 @@ class RayEngine:
             shipped = ray.put((classifier.cpu(), work))  # held here: an actor that starts again needs it
             shards_a_task = min(max(len(todo) // (4 * num_actors), 1), MOST_SHARDS_A_TASK)
             results = (
-                _quiet(ray.data)
+                quiet(ray.data)
                 .from_items(
                     [{"shard": pickle.dumps((file.absolute(), group))} for file, group in todo],
                     override_num_blocks=math.ceil(len(todo) / shards_a_task),
@@ -125,40 +126,6 @@ class RayEngine:
         if device == "cuda" and not 1 <= num_actors <= num_gpus:
             raise ValueError(f"num_actors ({num_actors}) must be 1 to the cluster's GPUs ({num_gpus}): each takes one")
         return device, num_actors
-
-
-@contextmanager
-def running(address: str | None) -> Iterator[Any]:
-    """The module `ray`, connected to a cluster: one that this process is connected to, that of the address, or, for
-    None, a local one that ends with this.
-
-    Raises:
-        ImportError: Ray is not installed.
-        ConnectionError: there is no cluster at the address.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise ImportError(f"Ray is not installed ({error}): pip install 'vidselect-env[ray]'") from error
-    connected = ray.is_initialized()
-    if not connected:
-        ray.init(address or "local", include_dashboard=False, logging_level=logging.WARNING)
-    try:
-        yield ray
-    finally:
-        if not connected:
-            ray.shutdown()
-
-
-def _quiet(data: Any) -> Any:
-    """Ray Data without its own bars and plans: the build has a bar."""
-    context = data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
-    return data
 
 
 def _rows(results: Any) -> Generator[dict[str, Any]]:
@@ -243,7 +210,7 @@ class _Shards:
             video_bytes = max([video_bytes, *(array.nbytes for array in arrays.values())])
             yield _Video(about, arrays)
 
-    def _wait(self, reference: Any) -> tuple[_About | VideoError, dict[str, np.ndarray]]:
+    def _wait(self, reference: Any) -> tuple[_About | VideoError | StoreError, dict[str, np.ndarray]]:
         from ray.exceptions import OutOfMemoryError, WorkerCrashedError
 
         try:
@@ -266,12 +233,14 @@ class _Count:
         self.num_clips += num_clips
 
 
-def _decode(video: LabelledVideo, spec: BankSpec, folder: str) -> tuple[_About | VideoError, dict[str, np.ndarray]]:
+def _decode(
+    video: LabelledVideo, spec: BankSpec, folder: str
+) -> tuple[_About | VideoError | StoreError, dict[str, np.ndarray]]:
     """A task: a video's numbers, or the error that it gives, and its arrays, which travel without being copied."""
     os.chdir(folder)
     try:
         decoded = decode_video(video, spec=spec)
-    except VideoError as error:
+    except (VideoError, StoreError) as error:
         return error, {}
     tensors = {"clips": decoded.clips, "spans_s": decoded.spans_s, **decoded.fields}
     return _About(video, decoded.num_frames, decoded.num_clips), {
@@ -289,11 +258,11 @@ class _About(NamedTuple):
 class _Video:
     """What a task gave, as the future of a video."""
 
-    about: _About | VideoError
+    about: _About | VideoError | StoreError
     arrays: dict[str, np.ndarray]
 
     def result(self) -> VideoClips:
-        if isinstance(self.about, VideoError):
+        if isinstance(self.about, VideoError | StoreError):
             raise self.about
         # Copied, so that the object store has its memory back before the shard is whole.
         tensors = {name: torch.from_numpy(array.copy()) for name, array in self.arrays.items()}

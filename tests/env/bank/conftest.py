@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -44,14 +43,3 @@ def build_small() -> Callable[..., ClipBank]:
         return build_bank(folder, dataset, classifier, spec=spec, **options)
 
     return build
-
-
-@pytest.fixture(scope="session")
-def bytes_of() -> Callable[[Path], dict[str, str]]:
-    """A hash of every file of a bank but its lock."""
-
-    def hashes(folder: Path) -> dict[str, str]:
-        files = (file for file in sorted(folder.iterdir()) if file.name != "build.lock")
-        return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
-
-    return hashes
