@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import gymnasium
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -19,13 +20,16 @@ from vidselect_env.envs.contract import Answers, Looks, LookShapes
 from vidselect_env.envs.problem import SelectionProblem
 from vidselect_env.envs.render import contact_sheet
 
+OUTPUTS = ("torch", "numpy")
+
 
 class SelectVectorEnv(VectorEnv):
     """`num_envs` sub-environments of one `SelectionProblem`, stepped by single tensor operations.
 
     Tensors come and go on the source's device. Every step ends every episode, and the step returns the
-    next contexts' observations (`AutoresetMode.SAME_STEP`): what belongs to the finished episode is in
-    `infos["final_obs"]` and `infos["final_info"]`, a dictionary of tensors, each (B, ...).
+    next contexts' observations (`AutoresetMode.SAME_STEP`: with NEXT_STEP every other step would be lost on
+    resetting): what belongs to the finished episode is in `infos["final_obs"]` and `infos["final_info"]`, a
+    dictionary of tensors, each (B, ...).
 
     Args:
         problem: what to solve.
@@ -33,9 +37,10 @@ class SelectVectorEnv(VectorEnv):
         repeat_context: so many neighbouring sub-environments share a context, drawn together (AS,
             Algorithm 1); it divides `num_envs`.
         render_mode: `rgb_array`: `render()` gives each sub-environment's contact sheet.
+        output: `torch`, or `numpy`: `reset` and `step` give arrays, as Gymnasium's vector wrappers need them.
 
     Raises:
-        ValueError: `repeat_context` does not divide `num_envs`, or there is no such `render_mode`.
+        ValueError: `repeat_context` does not divide `num_envs`, or there is no such `render_mode` or `output`.
     """
 
     metadata = {"render_modes": ["rgb_array"], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
@@ -47,7 +52,10 @@ class SelectVectorEnv(VectorEnv):
         num_envs: int,
         repeat_context: int = 1,
         render_mode: str | None = None,
+        output: str = "torch",
     ) -> None:
+        if output not in OUTPUTS:
+            raise ValueError(f"output ({output!r}) must be one of {', '.join(OUTPUTS)}")
         if num_envs < 1 or repeat_context < 1 or num_envs % repeat_context:
             raise ValueError(f"repeat_context ({repeat_context}) must divide num_envs ({num_envs})")
         if render_mode not in (None, *self.metadata["render_modes"]):
@@ -56,6 +64,8 @@ class SelectVectorEnv(VectorEnv):
         self.num_envs = num_envs
         self.repeat_context = repeat_context
         self.render_mode = render_mode
+        self.output = output
+        self.autoreset_mode = AutoresetMode.SAME_STEP
         self.single_observation_space = problem.observation_space
         self.single_action_space = problem.action_space
         self.observation_space = batch_space(problem.observation_space, num_envs)
@@ -65,6 +75,7 @@ class SelectVectorEnv(VectorEnv):
         self._never = torch.zeros(num_envs, dtype=torch.bool, device=problem.source.device)
         self._ends = ~self._never
         self._contexts: Tensor | None = None
+        self._highest = _highest(problem.action_space)
 
     @property
     def device(self) -> torch.device:
@@ -82,9 +93,7 @@ class SelectVectorEnv(VectorEnv):
             raise RuntimeError("there is no episode yet: call reset() first")
         return self._contexts
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Draw every context, or take the videos of `options["video_index"]` (an int or (B,) ints)."""
         if seed is not None:
             self._generator.manual_seed(seed)
@@ -96,27 +105,34 @@ class SelectVectorEnv(VectorEnv):
             wanted = np.broadcast_to(np.asarray(videos), (self.num_envs,)).tolist()
             contexts = [self.problem.context_of_video(int(video)) for video in wanted]
             self._contexts = torch.tensor(contexts, device=self.device)
-        return self._enter()
+        return self._given(self._enter())
 
     def step(
         self, actions: Tensor | np.ndarray, *, propensities: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
+    ) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Rewards (B,) float32 of actions (B, ...), and the next contexts' observations.
 
         Args:
             propensities: (B, G) the probability that each decision was taken with, for a wrapper that logs it.
+
+        Raises:
+            ValueError: actions of another shape, or out of range (off the CPU, where looking would wait for the
+                device, it is torch's RuntimeError, and comes later).
         """
         contexts = self.contexts
         actions = torch.as_tensor(actions, device=self.device)
         wanted = (self.num_envs, *(self.single_action_space.shape or ()))
         if actions.shape != wanted:
             raise ValueError(f"actions (of shape {tuple(actions.shape)}) must be of shape {wanted}")
+        self._check_range(actions)
         rewards, final_info = self.problem.outcome(contexts, actions)
         final_obs = self._observation
         self._contexts, self._upcoming = self._upcoming, self._draw()
         observations, infos = self._enter()
-        infos |= {"final_obs": final_obs, "final_info": final_info}
-        return observations, rewards, self._ends.clone(), self._never.clone(), infos
+        infos |= {"final_obs": final_obs, "final_info": final_info, "_final_obs": self._ends.clone()}
+        if self.output == "numpy":
+            infos["final_obs"] = _each(final_obs)
+        return self._given((observations, rewards, self._ends.clone(), self._never.clone(), infos))
 
     def decision_rewards(self, actions: Tensor) -> Tensor:
         """What actions (S, B, ...) would earn in the present contexts: (S, B, G); nothing is stepped."""
@@ -154,6 +170,29 @@ class SelectVectorEnv(VectorEnv):
             return None
         return tuple(contact_sheet(self.problem, context[None], None) for context in self.contexts)
 
+    def _check_range(self, actions: Tensor) -> None:
+        if self._highest is None:
+            return
+        allowed = (actions >= 0) & (actions <= self._highest)
+        if actions.device.type != "cpu":
+            torch._assert_async(allowed.all(), f"an action is not in {self.single_action_space}")
+        elif not allowed.all():
+            wrong = actions[~allowed][0].item()
+            raise ValueError(
+                f"action ({wrong}) of {self.problem.environment} must be 0 to {self._highest}, as of "
+                f"{self.single_action_space}"
+            )
+
+    def _given(self, values: Any) -> Any:
+        """Tensors as the environment gives them, also those in tuples and dictionaries."""
+        if self.output == "torch":
+            return values
+        if isinstance(values, Tensor):
+            return values.cpu().numpy()
+        if isinstance(values, dict):
+            return {name: self._given(value) for name, value in values.items()}
+        return tuple(self._given(value) for value in values) if isinstance(values, tuple) else values
+
     def _draw(self) -> Tensor:
         drawn = torch.randint(
             self.problem.num_contexts,
@@ -167,3 +206,19 @@ class SelectVectorEnv(VectorEnv):
         self.problem.source.prefetch(self.problem.videos(self._upcoming))
         self._observation = self.problem.observe(self.contexts)
         return self._observation, {"video_index": self.problem.videos(self.contexts)}
+
+
+def _highest(space: gymnasium.Space) -> int | None:
+    """The largest value that a part of an action may have, the smallest being 0; None where parts differ."""
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return int(space.n) - 1
+    if isinstance(space, gymnasium.spaces.MultiDiscrete) and len(set(space.nvec.flat)) == 1:
+        return int(space.nvec.flat[0]) - 1
+    return 1 if isinstance(space, gymnasium.spaces.MultiBinary) else None
+
+
+def _each(observations: Tensor) -> np.ndarray:
+    """An observation (K, ...) a sub-environment, in an array of objects, which Gymnasium's wrappers may replace."""
+    each = np.empty(len(observations), dtype=object)
+    each[:] = list(observations.cpu().numpy())
+    return each

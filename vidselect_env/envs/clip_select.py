@@ -5,6 +5,8 @@ Shapes: B contexts, M sections a context, N clips a section, C classes, S sample
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,7 @@ from vidselect_env.bank import ClipBank
 from vidselect_env.bank.cached import resolve_bank
 from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.choice import OneInEach
+from vidselect_env.envs.options import naming
 from vidselect_env.envs.problem import SelectionProblem, section_candidates_of_videos
 from vidselect_env.envs.rewards import clip_rewards, is_correct
 from vidselect_env.envs.scalar import SelectEnv
@@ -81,6 +84,16 @@ class ClipSelectProblem(SelectionProblem):
         fitting = int(self.source.num_candidates.min()) // self.num_clips
         return {sections: self.with_sections(sections) for sections in range(1, max(min(10, fitting), 1) + 1)}
 
+    def repeats(self) -> str | None:
+        """What is to be said where videos have fewer candidates than the sections offer; None where all differ."""
+        fewest, offered = int(self.source.num_candidates.min()), self.num_sections * self.num_clips
+        if fewest >= offered:
+            return None
+        return (
+            f"sections ({self.num_sections}) x clips ({self.num_clips}) are {offered}, more than the {fewest} "
+            "candidates of a video: some are offered more than once"
+        )
+
     def videos(self, contexts: Tensor) -> Tensor:
         return contexts // self.num_sections if self.per_section else contexts
 
@@ -135,10 +148,29 @@ class ClipSelectProblem(SelectionProblem):
 
 
 def clip_select_problem(
-    bank: str | ClipBank | None = None, *, device: str = "cpu", **options: object
+    bank: str | ClipBank | None = None,
+    *,
+    device: str = "cpu",
+    sections: int = 6,
+    clips: int = 3,
+    observation: str = "skim",
+    penalty: float = 0.5,
+    per_section: bool = False,
+    **unknown: object,
 ) -> ClipSelectProblem:
-    """The problem on a bank: an opened one, its folder, or None for a small synthetic bank."""
-    return ClipSelectProblem(BankSource(resolve_bank(bank), device=device), **options)  # type: ignore[arg-type]
+    """The problem on a bank, with the command line's names: an opened one, its folder, or None for a small one."""
+    with naming(ClipSelectProblem.environment, clip_select_problem, unknown):
+        problem = ClipSelectProblem(
+            BankSource(resolve_bank(bank), device=device),
+            num_sections=sections,
+            num_clips=clips,
+            observation=observation,
+            penalty=penalty,
+            per_section=per_section,
+        )
+    if (repeats := problem.repeats()) is not None:
+        warnings.warn(f"{problem.environment}: {repeats}", stacklevel=3)
+    return problem
 
 
 class ClipSelectEnv(SelectEnv):
@@ -165,14 +197,35 @@ class ClipSelectEnv(SelectEnv):
 
     Args:
         bank: folder of a bank, or None for a small synthetic one, built on first use and cached.
-        num_sections: M. num_clips: N. observation, penalty, per_section: see above.
+        device: where classifier outputs are kept.
+        sections: M. clips: N. observation, penalty, per_section: see above.
         render_mode: `rgb_array`, a contact sheet of the candidates with the chosen ones framed.
     """
 
     def __init__(
-        self, bank: str | ClipBank | None = None, *, render_mode: str | None = None, **options: object
+        self,
+        bank: str | ClipBank | None = None,
+        *,
+        device: str = "cpu",
+        sections: int = 6,
+        clips: int = 3,
+        observation: str = "skim",
+        penalty: float = 0.5,
+        per_section: bool = False,
+        render_mode: str | None = None,
+        **unknown: object,
     ) -> None:
-        super().__init__(clip_select_problem(bank, **options), render_mode=render_mode)  # type: ignore[arg-type]
+        problem = clip_select_problem(
+            bank,
+            device=device,
+            sections=sections,
+            clips=clips,
+            observation=observation,
+            penalty=penalty,
+            per_section=per_section,
+            **unknown,
+        )
+        super().__init__(problem, render_mode=render_mode)
 
 
 class ClipSelectVectorEnv(SelectVectorEnv):
@@ -183,9 +236,27 @@ class ClipSelectVectorEnv(SelectVectorEnv):
         num_envs: int = 1,
         bank: str | ClipBank | None = None,
         *,
+        device: str = "cpu",
+        sections: int = 6,
+        clips: int = 3,
+        observation: str = "skim",
+        penalty: float = 0.5,
+        per_section: bool = False,
         repeat_context: int = 1,
         render_mode: str | None = None,
-        **options: object,
+        output: str = "torch",
+        **unknown: object,
     ) -> None:
-        problem = clip_select_problem(bank, **options)  # type: ignore[arg-type]
-        super().__init__(problem, num_envs=num_envs, repeat_context=repeat_context, render_mode=render_mode)
+        problem = clip_select_problem(
+            bank,
+            device=device,
+            sections=sections,
+            clips=clips,
+            observation=observation,
+            penalty=penalty,
+            per_section=per_section,
+            **unknown,
+        )
+        super().__init__(
+            problem, num_envs=num_envs, repeat_context=repeat_context, render_mode=render_mode, output=output
+        )

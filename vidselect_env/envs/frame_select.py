@@ -12,6 +12,7 @@ from vidselect_env.bank import ClipBank
 from vidselect_env.bank.cached import resolve_bank
 from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.choice import BestOf
+from vidselect_env.envs.options import naming
 from vidselect_env.envs.problem import SelectionProblem, section_candidates_of_videos
 from vidselect_env.envs.rewards import attention_rewards, is_correct
 from vidselect_env.envs.scalar import SelectEnv
@@ -159,10 +160,26 @@ class FrameSelectProblem(SelectionProblem):
 
 
 def frame_select_problem(
-    bank: str | ClipBank | None = None, *, device: str = "cpu", **options: object
+    bank: str | ClipBank | None = None,
+    *,
+    device: str = "cpu",
+    frames: int | None = 18,
+    kept: int = 6,
+    observation: str = "features+predictions",
+    omega: float = 10.0,
+    alpha: float = 0.0,
+    **unknown: object,
 ) -> FrameSelectProblem:
-    """The problem on a bank: an opened one, its folder, or None for a small synthetic bank."""
-    return FrameSelectProblem(BankSource(resolve_bank(bank), device=device), **options)  # type: ignore[arg-type]
+    """The problem on a bank, with the command line's names: an opened one, its folder, or None for a small one."""
+    with naming(FrameSelectProblem.environment, frame_select_problem, unknown):
+        return FrameSelectProblem(
+            BankSource(resolve_bank(bank), device=device),
+            num_candidates=frames,
+            num_kept=kept,
+            observation=observation,
+            omega=omega,
+            alpha=alpha,
+        )
 
 
 class FrameSelectEnv(SelectEnv):
@@ -187,14 +204,35 @@ class FrameSelectEnv(SelectEnv):
 
     Args:
         bank: folder of a bank, or None for a small synthetic one, built on first use and cached.
-        options: `num_candidates`, `num_kept`, `observation`, `omega`, `alpha` of `FrameSelectProblem`.
+        device: where classifier outputs are kept.
+        frames: T, None for all candidates. kept: m. observation: see above. omega, alpha: see `FrameSelectProblem`.
         render_mode: `rgb_array`, a contact sheet of the candidates with the kept ones framed.
     """
 
     def __init__(
-        self, bank: str | ClipBank | None = None, *, render_mode: str | None = None, **options: object
+        self,
+        bank: str | ClipBank | None = None,
+        *,
+        device: str = "cpu",
+        frames: int | None = 18,
+        kept: int = 6,
+        observation: str = "features+predictions",
+        omega: float = 10.0,
+        alpha: float = 0.0,
+        render_mode: str | None = None,
+        **unknown: object,
     ) -> None:
-        super().__init__(frame_select_problem(bank, **options), render_mode=render_mode)  # type: ignore[arg-type]
+        problem = frame_select_problem(
+            bank,
+            device=device,
+            frames=frames,
+            kept=kept,
+            observation=observation,
+            omega=omega,
+            alpha=alpha,
+            **unknown,
+        )
+        super().__init__(problem, render_mode=render_mode)
 
 
 class FrameSelectVectorEnv(SelectVectorEnv):
@@ -205,9 +243,27 @@ class FrameSelectVectorEnv(SelectVectorEnv):
         num_envs: int = 1,
         bank: str | ClipBank | None = None,
         *,
+        device: str = "cpu",
+        frames: int | None = 18,
+        kept: int = 6,
+        observation: str = "features+predictions",
+        omega: float = 10.0,
+        alpha: float = 0.0,
         repeat_context: int = 1,
         render_mode: str | None = None,
-        **options: object,
+        output: str = "torch",
+        **unknown: object,
     ) -> None:
-        problem = frame_select_problem(bank, **options)  # type: ignore[arg-type]
-        super().__init__(problem, num_envs=num_envs, repeat_context=repeat_context, render_mode=render_mode)
+        problem = frame_select_problem(
+            bank,
+            device=device,
+            frames=frames,
+            kept=kept,
+            observation=observation,
+            omega=omega,
+            alpha=alpha,
+            **unknown,
+        )
+        super().__init__(
+            problem, num_envs=num_envs, repeat_context=repeat_context, render_mode=render_mode, output=output
+        )

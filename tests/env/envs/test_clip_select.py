@@ -90,9 +90,7 @@ def test_an_action_outside_the_space_is_refused(problem):
         env.step(np.array([3, 0, 0, 0, 0, 0]))
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"observation": "features"}, {"num_sections": 1}, {"per_section": True}], ids=str
-)
+@pytest.mark.parametrize("options", [{}, {"observation": "features"}, {"sections": 1}, {"per_section": True}], ids=str)
 def test_checkers_pass_without_a_warning(bank, options):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
