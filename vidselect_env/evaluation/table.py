@@ -62,7 +62,7 @@ def cells(results: Sequence[Any], columns: Sequence[Column] = COLUMNS) -> list[s
     return row
 
 
-def _columns(results: Sequence[Result], extra: Sequence[Column]) -> list[Column]:
+def columns_of(results: Sequence[Result], extra: Sequence[Column] = ()) -> list[Column]:
     """Those of every table; *hit* too where it is known where the action is."""
     known = any(not math.isnan(result.hit) for result in results)
     return [*COLUMNS, *([HIT] if known else []), *extra]
@@ -70,7 +70,7 @@ def _columns(results: Sequence[Result], extra: Sequence[Column]) -> list[Column]
 
 def markdown_table(results: Sequence[Result], *, extra: Sequence[Column] = ()) -> str:
     """The table as markdown; percent for Top-1, Top-5 and mAP."""
-    columns = _columns(results, extra)
+    columns = columns_of(results, extra)
     heading = ["selector", *(column.heading for column in columns)]
     lines = [f"| {' | '.join(heading)} |", "|---|" + "---:|" * len(columns)]
     lines += [f"| {' | '.join([name, *cells(rows, columns)])} |" for name, rows in grouped(results).items()]
@@ -79,13 +79,18 @@ def markdown_table(results: Sequence[Result], *, extra: Sequence[Column] = ()) -
 
 def print_table(results: Sequence[Result], *, title: str, extra: Sequence[Column] = ()) -> None:
     """The table on the console, never folded: a long line is better than half a number."""
-    columns = _columns(results, extra)
+    columns = columns_of(results, extra)
     table = Table(title=title)
     table.add_column("selector", no_wrap=True)
     for column in columns:
         table.add_column(column.heading.replace(" ", "\n", 1), justify="right", no_wrap=True)
     for name, rows in grouped(results).items():
         table.add_row(name, *cells(rows, columns))
+    print_unfolded(table)
+
+
+def print_unfolded(table: Table) -> None:
+    """A table on the console, as wide as it needs to be: piped, a console has 80 columns."""
     needed = Console(width=1000).measure(table).maximum
     Console(width=max(Console().width, needed)).print(table)
 

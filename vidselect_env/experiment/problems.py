@@ -61,3 +61,27 @@ def observation_of(config: ProblemConfig, needs: Needs) -> str:
 def steps_of(problem: SelectionProblem, num_videos: int) -> int:
     """Steps of sub-environments in which so many videos are seen."""
     return num_videos * problem.num_contexts // len(problem.source.video_paths)
+
+
+OPTIONS_OF = {
+    "VideoClipSelect-v0": ("sections", "clips", "test_sections", "penalty"),
+    "VideoFrameSelect-v0": ("frames", "kept", "omega", "alpha"),
+}
+
+
+def check_options(config: ProblemConfig, needs: Needs) -> None:
+    """See that nobody was told something that is of another environment than his.
+
+    Raises:
+        ValueError: an option of another environment is not at its default.
+    """
+    environment, usual = environment_of(config, needs), ProblemConfig()
+    for other, names in OPTIONS_OF.items():
+        for name in names:
+            value = getattr(config, name)
+            if other != environment and value != getattr(usual, name):
+                option = name.replace("_", "-")
+                raise ValueError(
+                    f"--{option} {value} is no option of {environment}, but of {other} (a setting of the agent's own "
+                    f"that has this name is called --agent-{option})"
+                )

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from vidselect_classifiers import ClipClassifier, make_classifier
-from vidselect_env.seeding import seeded
+if TYPE_CHECKING:  # options are read without what they name
+    from vidselect_classifiers import ClipClassifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +53,8 @@ class ClassifierOptions:
     def torch_device(self) -> str:
         if self.device != "auto":
             return self.device
+        import torch
+
         return "cuda" if torch.cuda.is_available() else "cpu"
 
     def make_classifier(self, *, seed: int = 0) -> ClipClassifier:
@@ -63,6 +63,9 @@ class ClassifierOptions:
         Raises:
             ValueError: a name that is not known, or weights that do not fit.
         """
+        from vidselect_classifiers import make_classifier
+        from vidselect_env.seeding import seeded
+
         with seeded(seed):
             return make_classifier(
                 self.classifier,

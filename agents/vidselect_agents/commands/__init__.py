@@ -1,17 +1,21 @@
-"""`vidselect COMMAND ...`: what the scripts do, for an installed package."""
+"""`vidselect COMMAND ...`: what the scripts do, for an installed package.
+
+A command is two modules: `options/NAME.py`, whose `parse` makes a configuration of its arguments and imports nothing
+heavy, so that help comes at once; and `NAME.py`, whose `run` does the work.
+"""
 
 from __future__ import annotations
 
 import importlib
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
 COMMANDS = {
     "train": "train an agent, and report what its choice of clips buys",
     "evaluate": "report a saved run on its own test split or on something else",
     "recognise": "name the action of video files by the clips that a run chooses",
+    "view": "open the report of a run: table, accuracy against cost, every test video",
     "bank": "build a bank, what a classifier says about every candidate clip, or show one",
     "classifier": "train a clip classifier, or only its last layer",
     "mean": "the mean over official splits, of one run each",
@@ -28,32 +32,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     if given[0] not in COMMANDS:
         refuse(f"unknown command {given[0]!r}: it is one of {', '.join(COMMANDS)}")
-    importlib.import_module(f"vidselect_agents.commands.{given[0]}").main(given[1:])
+    _enter(given)
 
 
-class Door(Protocol):
-    """A command from its arguments, the process's own by default."""
-
-    def __call__(self, arguments: Sequence[str] | None = None) -> None: ...
-
-
-def door(run: Callable[[Sequence[str]], None]) -> Door:
-    """The command that `run` is.
+def _enter(given: Sequence[str]) -> None:
+    """Read the arguments of a command, and only then import what does its work.
 
     What a user can cause is one line on stderr and exit status 2; `--debug` among the arguments shows the traceback.
     """
-
-    def enter(arguments: Sequence[str] | None = None) -> None:
-        given = list(sys.argv[1:] if arguments is None else arguments)
-        debug = "--debug" in given
-        try:
-            run([argument for argument in given if argument != "--debug"])
-        except (ValueError, OSError, ImportError) as error:
-            if debug:
-                traceback.print_exc()
-            refuse(" ".join(str(error).split()) or type(error).__name__)
-
-    return enter
+    name, *arguments = given
+    debug = "--debug" in arguments
+    try:
+        options = importlib.import_module(f"vidselect_agents.commands.options.{name}")
+        config = options.parse([argument for argument in arguments if argument != "--debug"])
+        importlib.import_module(f"vidselect_agents.commands.{name}").run(config)
+    except (ValueError, OSError, ImportError) as error:
+        if debug:
+            traceback.print_exc()
+        refuse(" ".join(str(error).split()) or type(error).__name__)
 
 
 def refuse(message: str) -> None:

@@ -1,57 +1,25 @@
-"""Report a saved run on its own test split, or on something else.
-
-python scripts/evaluate_agent.py runs/dsn-... --sections 4
-"""
+"""Reporting a saved run on its own test split, or on something else."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import tyro
-
-from vidselect_agents.commands import door
+from vidselect_agents.commands.options.evaluate import EvaluateConfig
+from vidselect_agents.commands.options.train import TrainConfig
 from vidselect_agents.commands.report import report
-from vidselect_agents.commands.train import TrainConfig
 from vidselect_agents.registry import load_agent, needs_of, restored_settings
 from vidselect_env.datasets import load_dataset
 from vidselect_env.envs.contract import LookShapes
-from vidselect_env.experiment.banks import make_experiment
+from vidselect_env.experiment.banks import Experiment, make_experiment
 from vidselect_env.experiment.config import changed, from_json
 from vidselect_env.experiment.problems import environment_of
 from vidselect_env.experiment.run import HEAD, new_run_folder, read_config, write_config
 from vidselect_env.fitting.head import load_head
 
 
-@dataclass(frozen=True)
-class EvaluateConfig:
-    """Which run, on what.
-
-    Args:
-        run: its folder.
-        sections: M, where another.
-        kept: K, where another.
-        dataset: other videos; of other classes, if the agent never asks for their names.
-        classifier: another; with a fitted head, one is fitted for it.
-        weights: its weights.
-        test_split: another split.
-        runs: the folder that the report's folder is made in.
-    """
-
-    run: tyro.conf.Positional[Path]
-    sections: int | None = None
-    kept: int | None = None
-    dataset: str | None = None
-    classifier: str | None = None
-    weights: str | None = None
-    test_split: str | None = None
-    runs: Path = Path("runs")
-
-
-@door
-def main(arguments: Sequence[str]) -> None:
-    evaluate_run(tyro.cli(EvaluateConfig, args=arguments, description=__doc__))
+def run(config: EvaluateConfig) -> None:
+    evaluate_run(config)
 
 
 def evaluate_run(config: EvaluateConfig) -> Path:
@@ -84,6 +52,17 @@ def evaluate_run(config: EvaluateConfig) -> Path:
     write_config(folder, experiment=run, evaluated=str(config.run))
     report(folder, agent, experiment, name=run.agent, seed=run.seed, facts={"evaluated": config.run})
     return folder
+
+
+def load_run(folder: Path) -> tuple[Any, Experiment]:
+    """The agent of a saved run, and the bank of the test split that it was reported on."""
+    saved = read_config(folder)
+    run = from_json(TrainConfig, saved["experiment"])
+    needs = needs_of(run.agent, restored_settings(run.agent, saved["agent_settings"]))
+    head = load_head(folder / HEAD) if (folder / HEAD).exists() else None
+    shapes = LookShapes.from_json(saved["shapes"])
+    agent = load_agent(run.agent, folder, shapes, device=run.classifier.torch_device)
+    return agent, make_experiment(run, signals=needs.fields or (), head=head, only_test=True)
 
 
 def _class_names(config: TrainConfig) -> tuple[str, ...]:

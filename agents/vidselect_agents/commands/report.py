@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from PIL import Image
@@ -21,6 +21,7 @@ from vidselect_env.evaluation.adaptive import adaptive_cost, describe
 from vidselect_env.evaluation.evaluate import Result, evaluate, selection_of
 from vidselect_env.evaluation.figures import Scorer, plot_bins, plot_motion, plot_places, plot_ranked
 from vidselect_env.evaluation.multicrop import SCHEMES, FrameScorer, evaluate_crops
+from vidselect_env.evaluation.pages import video_pages, write_page
 from vidselect_env.evaluation.references import REFERENCES, Reference
 from vidselect_env.evaluation.report import sweep_budgets, write_report
 from vidselect_env.evaluation.table import print_table, write_csv
@@ -33,6 +34,7 @@ def report(folder: Path, agent: Any, experiment: Experiment, *, name: str, seed:
     test = experiment.test_problem(agent.needs)
     selectors = references(test, seed=seed) | {name: agent}
     results = [evaluate(each, test, name=title) for title, each in selectors.items()]
+    by_name = {result.selector: result for result in results}
     results += _of_crops(agent, test, experiment, name=name)
     sweep = sweep_budgets(selectors, test)
     write_csv(folder / "results.csv", results)
@@ -52,8 +54,10 @@ def report(folder: Path, agent: Any, experiment: Experiment, *, name: str, seed:
         pictures["Clips by the number of maps that they keep"] = "bins.png"
     dashed = [each for each in selectors if each != name]
     path = write_report(folder, results, sweep, title=title, facts=told, pictures=pictures, references=dashed)
+    pages = video_pages(agent, cast(Selector, selectors["uniform"]), test, results=by_name, name=name)
+    page = write_page(folder, results, sweep, pages, title=title, agent=name, facts=told, references=dashed)
     print_table(results, title=title)
-    Console().print(f"report: {path}", highlight=False, soft_wrap=True, markup=False)
+    Console().print(f"report: {path} and {page.name}", highlight=False, soft_wrap=True, markup=False)
 
 
 def references(test: SelectionProblem, *, seed: int) -> dict[str, Selector | Reference]:

@@ -1,24 +1,18 @@
-"""Train an agent, and report what its choice of clips buys beside the reference selectors.
-
-python scripts/train_agent.py --agent dsn
-python scripts/train_agent.py --agent dsn --help    # the agent's own settings too
-"""
+"""Training an agent: a run's folder, from its configuration."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
+from tqdm import tqdm
 
 from vidselect_agents.base import FILE_NAME
-from vidselect_agents.commands import door
+from vidselect_agents.commands.options.train import TrainConfig
 from vidselect_agents.commands.report import report
-from vidselect_agents.registry import make_agent, needs_of, settings_of
+from vidselect_agents.registry import make_agent, needs_of
 from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.contract import Needs
 from vidselect_env.envs.memory import keep_freed_batches
@@ -26,69 +20,28 @@ from vidselect_env.envs.wrappers import RecordRollouts
 from vidselect_env.evaluation.evaluate import evaluate
 from vidselect_env.evaluation.references import REFERENCES
 from vidselect_env.experiment.banks import Experiment, make_experiment
-from vidselect_env.experiment.config import ExperimentConfig
-from vidselect_env.experiment.problems import steps_of
+from vidselect_env.experiment.problems import check_options, steps_of
 from vidselect_env.experiment.run import HEAD, new_run_folder, run_logger, write_config
+from vidselect_env.experiment.summary import describe_problem
 from vidselect_env.fitting.head import save_head
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig(ExperimentConfig):
-    """Everything about a run but the agent's own settings.
-
-    Args:
-        agent: a built-in name, an entry point's, or package.module:Class.
-        total_timesteps: videos seen in training, a step of a sub-environment each (of one whose episodes are
-            sections, M steps each).
-        num_envs: sub-environments stepped together, and the batch of a gradient step.
-        evaluate_every: evaluate on the test split after so many steps (0: only at the end).
-        seed: of the agent and its environment.
-        runs: the folder that the run's folder is made in.
-    """
-
-    agent: str = "dsn"
-    total_timesteps: int = 6_400
-    num_envs: int = 64
-    evaluate_every: int = 1_600
-    seed: int = 0
-    runs: Path = Path("runs")
-
-    def __post_init__(self) -> None:
-        for name in ("total_timesteps", "num_envs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} ({getattr(self, name)}) must be at least 1")
-        if self.agent in REFERENCES:
-            raise ValueError(f"agent {self.agent!r} sees the answers: it is a row of every report, and learns nothing")
-
-
-@dataclass(frozen=True)
-class _Named:
-    agent: str = "dsn"
-    environment: str = "auto"
-
-
-@door
-def main(arguments: Sequence[str]) -> None:
-    known = tyro.cli(_Named, args=arguments, return_unknown_args=True, add_help=False)[0]
-    defaults = settings_of(known.agent, known.environment)
-    both: Any = tuple.__class_getitem__((TrainConfig, type(defaults)))
-    config, settings = tyro.cli(
-        both,
-        args=arguments,
-        default=(TrainConfig(), defaults),
-        description=__doc__,
-        config=(tyro.conf.OmitArgPrefixes,),
-    )
-    train(config, settings)
+def run(parsed: tuple[TrainConfig, Any]) -> None:
+    train(*parsed)
 
 
 def train(config: TrainConfig, settings: Any) -> Path:
     """Train, evaluate and report one run; returns its folder."""
+    if config.agent in REFERENCES:
+        raise ValueError(f"agent {config.agent!r} sees the answers: it is a row of every report, and learns nothing")
     needs = needs_of(config.agent, settings)
+    check_options(config.problem, needs)
     experiment = make_experiment(config, signals=needs.fields or ())
     folder = new_run_folder(config.runs, config.agent.replace(":", "."))
     logger = run_logger(folder)
     env = RecordRollouts(SelectVectorEnv(experiment.train_problem(needs), num_envs=config.num_envs), logger)
+    for line in describe_problem(env.problem):
+        tqdm.write(line)
     keep_freed_batches(env)
     device = config.classifier.torch_device
     agent = make_agent(config.agent, env, seed=config.seed, device=device, **dataclasses.asdict(settings))
