@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from vidselect_env.envs.sources import BankSource
 from vidselect_env.evaluation.evaluate import Result, evaluate
 from vidselect_env.evaluation.frontier import frontier
 from vidselect_env.evaluation.pages import video_pages, write_page
-from vidselect_env.evaluation.report import sweep_budgets
 
 
 class Takes:
@@ -100,7 +98,7 @@ def test_names_are_text_and_never_markup(page):
     read = Read(page.read_text())
     assert "<b>mine</b>" in read.texts
     assert "<i>some</i>" in read.texts
-    assert not read.of("i", "some")
+    assert not [own for own in read.of("i") if "style" not in own]  # those of the legend are the only ones
 
 
 def test_every_video_says_who_is_right_and_what_was_chosen(page):
@@ -185,7 +183,6 @@ def test_chosen_clips_have_pictures_small_enough_for_400_videos(real_problem, tm
     assert len(read.of("img")) == 8 * 2
     empty = 30_000
     assert (page.stat().st_size - empty) / 8 * 400 < 15e6 / 3  # two clips are chosen here, six usually
-    assert len(sweep_budgets({"mine": Takes(0)}, real_problem.with_sections(2))) > 0
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -218,14 +215,12 @@ addEventListener("load", () => {
     played = tmp_path / "played.html"
     played.write_text(page.read_text() + player)
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=390,800", "--dump-dom"]
-    started_s = time.perf_counter()
     done = subprocess.run(
         [*command, "--virtual-time-budget=2000", f"--user-data-dir={tmp_path / 'profile'}", played.as_uri()],
         capture_output=True,
         text=True,
         timeout=240,
     )
-    assert time.perf_counter() - started_s < 240
     title = re.search(r"<title>(.*?)</title>", done.stdout)
     assert title, done.stderr[-2000:]
     assert title.group(1) == "2|1|2|uniform|&lt;b&gt;mine&lt;/b&gt;|true"
