@@ -192,12 +192,14 @@ class Needs:
     fields: that it looks at, and is charged for; None for those of the environment's observation.
     environment: that it is made for; None for any.
     observation: of that environment, where not its usual one.
+    reward: of that environment, to learn from, where not its usual one.
     per_section: sections are its contexts.
     """
 
     fields: tuple[str, ...] | None = None
     environment: str | None = None
     observation: str | None = None
+    reward: str | None = None
     per_section: bool = False
 
     @property

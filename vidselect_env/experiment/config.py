@@ -84,6 +84,8 @@ class ProblemConfig:
         penalty: of a wrongly classified clip (gamma of DSN's Eq. 6).
         frames: T, candidates that are kept or dropped; None for all of a video's.
         kept: m, how many of them are kept in testing (K of SCSampler).
+        reward: of keeping frames: attention (AS's), correct, log_prob, margin, gain or confidence; or auto: what the
+            agent is made to learn from, else attention.
         omega: reward of turning a wrong prediction right (AS, Eq. 4).
         alpha: weight of a dropped candidate (AS, Eq. 10).
         price: of classifying one more clip of a search, where a right answer is worth 1; frames are its candidates.
@@ -99,6 +101,7 @@ class ProblemConfig:
     penalty: float = 0.5
     frames: int | None = 18
     kept: int = 6
+    reward: Literal["auto", "attention", "correct", "log_prob", "margin", "gain", "confidence"] = "auto"
     omega: float = 10.0
     alpha: float = 0.0
     price: float = 0.03

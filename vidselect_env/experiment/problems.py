@@ -31,6 +31,7 @@ def make_problem(
             num_candidates=config.frames,
             num_kept=config.kept,
             observation=observation,
+            reward=reward_of(config, needs),
             omega=config.omega,
             alpha=config.alpha,
         )
@@ -75,6 +76,11 @@ def observation_of(config: ProblemConfig, needs: Needs) -> str:
     if needs.observation is not None and needs.environment in (None, environment):
         return needs.observation
     return USUAL[environment]
+
+
+def reward_of(config: ProblemConfig, needs: Needs) -> str:
+    """What keeping frames is rewarded by: as the configuration says, as a selector needs it, or as usual."""
+    return config.reward if config.reward != "auto" else needs.reward or "attention"
 
 
 def steps_of(problem: SelectionProblem, num_videos: int) -> int:
