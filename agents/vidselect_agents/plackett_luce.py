@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vidselect_agents.gradients import reinforce_loss
 from vidselect_agents.policy_gradient import PolicyGradientAgent, PolicyGradientConfig
-from vidselect_agents.scorers.candidates import gmacs_of_observations, make_backbone
+from vidselect_agents.scorers.candidates import NeighbourScorer, gmacs_of_observations, make_backbone
 from vidselect_agents.selection import Selection, WithoutReplacement
 from vidselect_env.envs.choice import BestOf
 from vidselect_env.envs.contract import Looks, LookShapes, Needs
@@ -31,12 +31,15 @@ class PlackettLuceConfig(PolicyGradientConfig):
 
     Args:
         scorer: backbone of the observation network: auto, r2d18, r2d or mlp, as DSN's.
+        context: what a candidate's score is made of: its own look (own), or also its neighbours' and where in the
+            video it lies (neighbours).
         reward: of VideoFrameSelect-v0 that it learns from, where the problem does not say another.
         log_probability: of the set that was drawn, over all its orders, or of the order alone.
         gradient: reinforce, or all_arms: the expectation over every set, where there are at most 1000.
     """
 
     scorer: str = "auto"
+    context: str = "neighbours"
     reward: str = "gain"
     log_probability: str = "set"
     baseline: str = "leave_one_out"
@@ -44,6 +47,8 @@ class PlackettLuceConfig(PolicyGradientConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.context not in ("own", "neighbours"):
+            raise ValueError(f"context ({self.context!r}) must be own or neighbours")
         if self.log_probability not in ("set", "order"):
             raise ValueError(f"log_probability ({self.log_probability!r}) must be set or order")
         if self.reward not in REWARDS:
@@ -51,7 +56,7 @@ class PlackettLuceConfig(PolicyGradientConfig):
 
 
 class PlackettLuce(PolicyGradientAgent):
-    """Scores each candidate by itself, and keeps the m of largest score; in training, of largest noisy score.
+    """Scores every candidate, and keeps the m of largest score; in training, of largest noisy score.
 
     With Gumbel noise that is sampling without replacement from the softmax of the scores (Plackett and Luce; Kool
     et al., 2019). One reward comes for the whole set, so what a clip is worth depends on the others: OCSampler's
@@ -72,15 +77,22 @@ class PlackettLuce(PolicyGradientAgent):
         if not isinstance(choice, BestOf):
             raise ValueError(f"agent 'plackett_luce' keeps the best of all: it does not fit {choice}")
         backbone = make_backbone(self.config.scorer, self.shapes.observation_space)
+        if self.config.context == "neighbours":
+            return NeighbourScorer(backbone)
         return nn.Sequential(backbone, nn.Linear(int(backbone.feature_dim), 1))  # type: ignore[arg-type]
 
     def policy(self, looks: Looks) -> WithoutReplacement:
         assert isinstance(looks.choice, BestOf)
         observations = looks.observation(self.shapes.shown).to(self.device)
+        valid = looks.valid.to(self.device)
+        if isinstance(self.scorer, NeighbourScorer):
+            scores = self.scorer(observations, looks.places.to(self.device), valid)
+        else:
+            scores = self.scorer(observations.flatten(0, 1)).view(observations.shape[:2])
         return WithoutReplacement(
-            self.scorer(observations.flatten(0, 1)).view(observations.shape[:2]),
+            scores,
             num_kept=looks.choice.num_kept,
-            valid=looks.valid.to(self.device),
+            valid=valid,
             of_order=self.config.log_probability == "order",
         )
 
@@ -119,4 +131,7 @@ class PlackettLuce(PolicyGradientAgent):
         return sets[:, None].expand(-1, num_contexts, -1).to(self.device)
 
     def cost_gmacs(self, shapes: LookShapes) -> float:
-        return gmacs_of_observations(self.scorer, shapes, self.shapes.shown)
+        if not isinstance(self.scorer, NeighbourScorer):
+            return gmacs_of_observations(self.scorer, shapes, self.shapes.shown)
+        of_looks = gmacs_of_observations(self.scorer.backbone, shapes, self.shapes.shown)
+        return of_looks + self.scorer.gmacs(shapes.num_candidates)

@@ -43,6 +43,47 @@ class SectionScorer(nn.Module):
         return self.fc(features.view(num_contexts, num_candidates // self.num_clips, -1))
 
 
+class NeighbourScorer(nn.Module):
+    """Scores each candidate from its own features, those of its neighbours in time, and where in the video it lies.
+
+    Two convolutions over the candidates, which see six either side, so it takes any number of them.
+
+    Args:
+        backbone: one candidate's observation to (D,) features; has `feature_dim`.
+        width: channels of the convolutions.
+    """
+
+    def __init__(self, backbone: nn.Module, *, width: int = 32) -> None:
+        super().__init__()
+        self.backbone = backbone
+        features = int(backbone.feature_dim)  # type: ignore[arg-type]
+        num_inputs = features + 2 * len(_TURNS)
+        self.hidden = nn.Sequential(
+            nn.Conv1d(num_inputs, width, 5, padding=2),
+            nn.ReLU(),
+            nn.Conv1d(width, width, 5, padding=4, dilation=2),
+            nn.ReLU(),
+        )
+        self.own, self.score = nn.Linear(features, 1), nn.Linear(width, 1)
+        nn.init.zeros_(self.score.weight)  # it begins with each candidate's own look, which is quick to learn
+
+    def forward(self, observations: Tensor, places: Tensor, valid: Tensor) -> Tensor:
+        """Observations (B, K, ...), places (B, K) in [0, 1] and valid (B, K) bool -> scores (B, K) float32."""
+        features = self.backbone(observations.flatten(0, 1)).view(*observations.shape[:2], -1)
+        angles = places[..., None].to(features) * torch.tensor(_TURNS, device=features.device) * torch.pi
+        known = torch.cat([features, angles.sin(), angles.cos()], -1) * valid[..., None]
+        of_neighbours = self.score(self.hidden(known.transpose(1, 2)).transpose(1, 2))
+        return (self.own(features) + of_neighbours).squeeze(-1)
+
+    def gmacs(self, num_candidates: int) -> float:
+        """Multiply-adds of what comes after the backbone, in units of 1e9."""
+        layers = [layer for layer in (*self.hidden, self.own, self.score) if isinstance(layer, nn.Conv1d | nn.Linear)]
+        return num_candidates * sum(layer.weight.numel() for layer in layers) / 1e9
+
+
+_TURNS = (1.0, 2.0, 4.0)  # half turns of a place's sine and cosine over the video
+
+
 class MLP(nn.Module):
     """A hidden layer on stored features: (B, D) float32 -> (B, width)."""
 
