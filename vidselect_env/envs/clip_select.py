@@ -70,13 +70,19 @@ class ClipSelectProblem(SelectionProblem):
 
     def with_sections(self, num_sections: int) -> ClipSelectProblem:
         """The same problem with another M."""
+        return self._changed(num_sections, per_section=self.per_section)
+
+    def whole_videos(self) -> ClipSelectProblem:
+        return self._changed(self.num_sections, per_section=False) if self.per_section else self
+
+    def _changed(self, num_sections: int, *, per_section: bool) -> ClipSelectProblem:
         return ClipSelectProblem(
             self.source,
             num_sections=num_sections,
             num_clips=self.num_clips,
             observation=self.observation,
             penalty=self.penalty,
-            per_section=self.per_section,
+            per_section=per_section,
         )
 
     def budgets(self) -> dict[int, SelectionProblem]:

@@ -68,6 +68,15 @@ class SelectionProblem(ABC):
         """Weight of each candidate in the fused prediction, from a selection (B, K) bool: (B, K) float."""
         return selection.float()
 
+    @property
+    def dropped_weight(self) -> float:
+        """What a candidate counts in the fused prediction that is not chosen, beside 1 for a chosen one."""
+        return 0.0
+
+    def whole_videos(self) -> SelectionProblem:
+        """The same problem where a context is a whole video."""
+        return self
+
     def full_information(self, contexts: Tensor) -> Tensor:
         """Rewards of all arms, where a decision is among few."""
         raise NotImplementedError(f"{type(self).__name__} has too many actions to list their rewards")
@@ -134,11 +143,14 @@ class SelectionProblem(ABC):
         candidates, videos = self.candidates(contexts), self.videos(contexts)
         if among is not None:
             candidates = candidates.gather(1, among)
+        spans_s, action_spans_s = self.source.truth(videos, candidates) or (None, None)
         return Answers(
             self.targets(contexts),
             self.source.probabilities(videos, candidates),
             self.source.observe("logits", videos, candidates),
-            *(self.source.truth(videos, candidates) or (None, None)),
+            spans_s,
+            action_spans_s,
+            self.dropped_weight,
         )
 
     def selection(self, contexts: Tensor, actions: Tensor) -> Tensor:

@@ -60,6 +60,8 @@ def evaluate(selector: Any, problem: SelectionProblem, *, name: str, batch_size:
         selector: a `Selector`, a `Reference`, a `Searcher`, or whatever `adapt` makes one of.
         name: of the row.
     """
+    if isinstance(selector, Reference):
+        problem = problem.whole_videos()  # who sees the answers is told all of a video's at once
     selector = selector if isinstance(selector, Reference | Searcher) else adapt(selector, problem.shapes)
     device = problem.source.device
     num_videos = len(problem.source.video_paths)
