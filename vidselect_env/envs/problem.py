@@ -22,7 +22,8 @@ class SelectionProblem(ABC):
     """One-step problem: look at a context, choose among its candidates, get a reward.
 
     A context is numbered 0 to `num_contexts - 1`. All methods take contexts (B,) int64 on the source's
-    device and answer there.
+    device and answer there. Where candidates are drawn, each context has many more numbers, `num_contexts` apart, one
+    for every draw; an environment takes any of the `num_drawable` numbers, an evaluation the first `num_contexts`.
 
     environment: id that it is registered under. description: in a few words, for reports.
     choice: what may be taken. observation: the fields that are shown, joined by `+`.
@@ -67,6 +68,11 @@ class SelectionProblem(ABC):
     def fusion_weights(self, selection: Tensor) -> Tensor:
         """Weight of each candidate in the fused prediction, from a selection (B, K) bool: (B, K) float."""
         return selection.float()
+
+    @property
+    def num_drawable(self) -> int:
+        """Numbers of contexts that an environment draws from."""
+        return self.num_contexts
 
     @property
     def dropped_weight(self) -> float:
