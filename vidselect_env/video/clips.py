@@ -64,6 +64,14 @@ class ClipGrid:
             return torch.tensor([last // 2])
         return torch.arange(self.num_clips) * last // (self.num_clips - 1)
 
+    def first_alike(self, num_video_frames: int) -> Tensor:
+        """The first candidate that has the same frames as each: (L,) int64.
+
+        Example: 4 clips of span 5 on a video of 7 frames start at [0, 0, 1, 2] -> [0, 0, 2, 3].
+        """
+        starts = self.starts(num_video_frames)
+        return torch.searchsorted(starts, starts)
+
     def frame_indices(self, num_video_frames: int) -> Tensor:
         """Frames of every candidate, (L, T) int64; past the end, the last frame repeats.
 
