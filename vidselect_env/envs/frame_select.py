@@ -120,6 +120,10 @@ class FrameSelectProblem(SelectionProblem):
     def valid(self, contexts: Tensor) -> Tensor:
         return self._valid.index_select(0, contexts)
 
+    @property
+    def dropped_weight(self) -> float:
+        return self.alpha
+
     def fusion_weights(self, selection: Tensor) -> Tensor:
         """1 for a kept candidate and alpha for a dropped one (Eq. 10)."""
         return self.alpha + (1 - self.alpha) * selection.float()

@@ -81,6 +81,8 @@ class ProblemConfig:
         sections: M, parts of a video that one clip each is chosen from.
         clips: N, candidates a section.
         test_sections: M in testing, where another.
+        draw_candidates: in training a section's clips are drawn at random, each within its part, so that all candidates
+            teach; in testing they are the middle ones.
         penalty: of a wrongly classified clip (gamma of DSN's Eq. 6).
         frames: T, candidates that are kept or dropped; None for all of a video's.
         kept: m, how many of them are kept in testing (K of SCSampler).
@@ -98,6 +100,7 @@ class ProblemConfig:
     sections: int = 6
     clips: int = 3
     test_sections: int | None = None
+    draw_candidates: bool = False
     penalty: float = 0.5
     frames: int | None = 18
     kept: int = 6

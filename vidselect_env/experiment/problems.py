@@ -16,12 +16,18 @@ USUAL = {"VideoClipSelect-v0": "skim", "VideoFrameSelect-v0": "features+predicti
 
 
 def make_problem(
-    config: ProblemConfig, source: Source, needs: Needs, *, num_sections: int | None = None
+    config: ProblemConfig,
+    source: Source,
+    needs: Needs,
+    *,
+    num_sections: int | None = None,
+    training: bool = False,
 ) -> SelectionProblem:
     """The problem of a configuration on a source, with what it leaves open as a selector `needs` it.
 
     Args:
         num_sections: M, where not the configuration's.
+        training: candidates are drawn, if the configuration says so.
     """
     environment = environment_of(config, needs)
     observation = observation_of(config, needs)
@@ -51,6 +57,7 @@ def make_problem(
         observation=observation,
         penalty=config.penalty,
         per_section=needs.per_section,
+        draw_candidates=training and config.draw_candidates,
     )
 
 
