@@ -43,7 +43,7 @@ class PlackettLuceConfig(PolicyGradientConfig):
     reward: str = "gain"
     log_probability: str = "set"
     baseline: str = "leave_one_out"
-    samples_per_context: int = 8
+    samples_per_context: int = 32
 
     def __post_init__(self) -> None:
         super().__post_init__()

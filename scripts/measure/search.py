@@ -87,7 +87,9 @@ def main() -> None:
         name: in_order(point for setting, point in points.items() if setting in chosen[name] or name.endswith(" count"))
         for name, points in measured["test"].items()
     }
-    write_json(config.out / "frontier.json", {name: [_row(point) for point in points] for name, points in found.items()})
+    write_json(
+        config.out / "frontier.json", {name: [_row(point) for point in points] for name, points in found.items()}
+    )
     draw(found, config.searcher, config.out / "frontier.png")
     print(report(found, config.searcher))
 
