@@ -26,7 +26,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vidselect_agents.base import FILE_NAME
-from vidselect_agents.commands.benchmark_jobs import needs_with_settings, parse_agent, result_file
+from vidselect_agents.commands.benchmark_jobs import parse_agent, result_file
 from vidselect_agents.registry import agent_class
 from vidselect_env.envs.contract import Looks, Needs
 from vidselect_env.envs.search.problem import SearchProblem
@@ -171,11 +171,11 @@ def report(found: dict[str, list[Point]], searcher: str) -> str:
     for name, points in fixed.items():
         best_point = max(points, key=lambda each: each.result.top1)
         clips = clips_for(own, best_point.result.top1)
-        looking, clip = own[0].result.scorer_gmacs, own[0].result.classifier_gmacs / own[0].result.clips_per_video
+        cost = own[0].result.scorer_gmacs + clips * own[0].result.classifier_gmacs / own[0].result.clips_per_video
         lines.append(
             f"{name}: at most {100 * best_point.result.top1:.1f}, with {best_point.setting:g} clips and "
-            f"{best_point.result.gmacs:.4f} GMACs; {searcher} is as right with {clips:.2f} clips and "
-            f"{looking + clips * clip:.4f} GMACs ({100 * (looking + clips * clip) / best_point.result.gmacs - 100:+.0f} %)"
+            f"{best_point.result.gmacs:.4f} GMACs; {searcher} is as right with {clips:.2f} clips and {cost:.4f} GMACs "
+            f"({100 * cost / best_point.result.gmacs - 100:+.0f} %)"
         )
     return "\n".join(lines)
 
