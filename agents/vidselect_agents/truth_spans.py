@@ -5,33 +5,12 @@ Shapes: B contexts, K candidates a context.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 from torch.nn import functional as F
 
 from vidselect_agents.supervised import ObservationScorer
 from vidselect_env.envs.contract import Answers, Needs
 from vidselect_env.evaluation.hits import is_known, overlaps_action
-from vidselect_env.settings import check_settings
-
-
-@dataclass(frozen=True, kw_only=True)
-class TruthSpansConfig:
-    """Its settings, which are `ranking`'s.
-
-    Args:
-        scorer: its backbone: auto, r2d18, r2d or mlp, as DSN's.
-        learning_rate: Adam's, decayed to zero by a cosine.
-        weight_decay: Adam's.
-    """
-
-    scorer: str = "auto"
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-4
-
-    def __post_init__(self) -> None:
-        check_settings(self, at_least={"weight_decay": 0}, above={"learning_rate": 0})
 
 
 class TruthSpans(ObservationScorer):
@@ -43,8 +22,6 @@ class TruthSpans(ObservationScorer):
 
     name = "truth_spans"
     made_for = Needs(environment="VideoFrameSelect-v0", observation="skim")
-    config_class = TruthSpansConfig
-    config: TruthSpansConfig
 
     @property
     def num_outputs(self) -> int:
