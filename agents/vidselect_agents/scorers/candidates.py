@@ -175,7 +175,7 @@ class R2D(nn.Module):
             channels = planes
         self.stages = nn.Sequential(*stages)
         self.feature_dim = channels
-        self.to(memory_format=torch.channels_last)  # a third faster, on processors too
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster, on processors too
 
     def forward(self, skims: Tensor) -> Tensor:
         """(B, T, 3, h, w) uint8 -> (B, D) float32."""
