@@ -6,12 +6,11 @@ A command's options are these fields, under their own names; what is saved with 
 from __future__ import annotations
 
 import dataclasses
-import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from vidselect_env.fitting.options import ClassifierOptions
-from vidselect_env.settings import LARGEST_SEED, check_settings, typed
+from vidselect_env.settings import LARGEST_SEED, check_settings
 
 _D = TypeVar("_D")
 
@@ -146,27 +145,6 @@ class ExperimentConfig:
     problem: ProblemConfig = field(default_factory=ProblemConfig)
     classifier: ClassifierOptions = field(default_factory=ClassifierOptions)
     fitting: HeadConfig = field(default_factory=HeadConfig)
-
-
-def from_json(cls: type[_D], data: dict[str, Any]) -> _D:
-    """A dataclass, with dataclasses in it, from what `dataclasses.asdict` gave and JSON kept.
-
-    Raises:
-        ValueError: a field that is not there any more, or is new, or a value of another type or out of range.
-    """
-    types = typing.get_type_hints(cls)
-    if not isinstance(data, dict):
-        raise ValueError(f"{cls.__name__} ({str(data)[:80]!r}) must be an object of settings")
-    names = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    if names != set(data):
-        raise ValueError(f"{cls.__name__} has the fields {sorted(names)}, not {sorted(data)}")
-    values = {}
-    for name, value in data.items():
-        if dataclasses.is_dataclass(types[name]):
-            values[name] = from_json(types[name], value)
-        else:
-            values[name] = typed(value, types[name], name=name)
-    return cls(**values)
 
 
 def changed(config: _D, **changes: Any) -> _D:

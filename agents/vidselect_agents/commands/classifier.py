@@ -20,12 +20,11 @@ from vidselect_agents.commands.saved import check_plugin, damaged
 from vidselect_classifiers import CLASSIFIERS, ClipClassifier, save_weights
 from vidselect_env.bank import bank_spec, build_bank
 from vidselect_env.datasets import VideoDataset, load_dataset
-from vidselect_env.experiment.config import from_json
 from vidselect_env.experiment.run import new_run_folder, read_config, run_logger, write_config
 from vidselect_env.fitting.head import bank_head, with_head
 from vidselect_env.fitting.options import ClassifierOptions
 from vidselect_env.fitting.training import FitConfig, fit
-from vidselect_env.settings import LARGEST_SEED, check_settings
+from vidselect_env.settings import LARGEST_SEED, check_settings, from_json
 
 
 @dataclass(frozen=True, kw_only=True)
