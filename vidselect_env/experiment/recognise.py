@@ -95,7 +95,8 @@ def recognise_indexed(
         weights = choosing.fusion_weights(selector.select(looks).cpu())
     except MissingLook as error:
         raise VideoError(path, error.reason) from error
-    classified, which = candidates[weights > 0].unique(return_inverse=True)
+    chosen = candidates[weights > 0]
+    classified, which = source.first_alike(chosen[:0], chosen).unique(return_inverse=True)
     if not len(classified):
         raise VideoError(path, "the selector chooses no clip of it")
     clock.lap("score")
@@ -116,7 +117,7 @@ def recognise_indexed(
         classified,
         start_s=shown_s[chosen[:, 0]],
         frames=chosen[:, [0, -1]] + index.first,
-        num_candidates=len(candidates.unique()),
+        num_candidates=len(source.first_alike(candidates[:0], candidates).unique()),
         milliseconds=clock.laps,
     )
 

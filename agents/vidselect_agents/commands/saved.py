@@ -19,9 +19,9 @@ from vidselect_agents.commands.options.train import TrainConfig
 from vidselect_agents.registry import AGENTS, agent_class, is_ours, load_agent, restored_settings
 from vidselect_classifiers import CLASSIFIERS
 from vidselect_env.envs.contract import LookShapes
-from vidselect_env.experiment.config import from_json
 from vidselect_env.experiment.run import HEAD, read_config
 from vidselect_env.fitting.head import load_head
+from vidselect_env.settings import from_json
 
 
 @dataclass(frozen=True)
