@@ -5,6 +5,7 @@ Shapes: B contexts, M sections, N clips a section.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from vidselect_agents.gradients import all_arms_loss, reinforce_loss
 from vidselect_agents.policy_gradient import PolicyGradientAgent, PolicyGradientConfig
 from vidselect_agents.scorers.candidates import SectionScorer, gmacs_of_observations, make_backbone
+from vidselect_agents.scorers.imagenet import load_resnet18
 from vidselect_agents.selection import OnePerSection
 from vidselect_env.envs.choice import OneInEach
 from vidselect_env.envs.contract import Looks, LookShapes, Needs
@@ -24,10 +26,12 @@ class DSNConfig(PolicyGradientConfig):
 
     Args:
         scorer: backbone of the observation network: auto, r2d18 (the paper's), r2d or mlp.
+        scorer_weights: file of torchvision's resnet18 that r2d18 starts with; None for fresh weights.
         samples_per_context: actions tried in each context (the paper's is 1).
     """
 
     scorer: str = "auto"
+    scorer_weights: str | None = None
     samples_per_context: int = 8
 
 
@@ -47,7 +51,14 @@ class DSN(PolicyGradientAgent):
         choice = self.shapes.choice
         if not isinstance(choice, OneInEach):
             raise ValueError(f"agent 'dsn' chooses one clip a section: it does not fit {choice}")
-        return SectionScorer(make_backbone(self.config.scorer, self.shapes.observation_space), choice.num_clips)
+        backbone = make_backbone(self.config.scorer, self.shapes.observation_space)
+        if self.config.scorer_weights is not None:
+            load_resnet18(backbone, self.config.scorer_weights)
+        return SectionScorer(backbone, choice.num_clips)
+
+    @classmethod
+    def reloaded(cls, config: DSNConfig) -> DSNConfig:
+        return dataclasses.replace(config, scorer_weights=None)
 
     def policy(self, looks: Looks) -> OnePerSection:
         """P of Eq. 3: a softmax over the scores of each section's clips."""

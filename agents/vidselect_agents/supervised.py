@@ -22,8 +22,7 @@ from vidselect_env.seeding import GlobalGenerators, seeded
 class SupervisedAgent(Agent):
     """Scores every candidate, and learns by a loss of the contexts that the environment draws.
 
-    A subclass gives `modules`, `loss` and `scores`; its configuration has `learning_rate` and `weight_decay`,
-    Adam's, the first decayed to zero by a cosine.
+    A subclass gives `modules`, `loss` and `scores`; its configuration is a `StepsConfig`.
     """
 
     resumable = True
@@ -44,17 +43,15 @@ class SupervisedAgent(Agent):
         return looks.choice.action(self.scores(looks))
 
     def parameter_groups(self) -> Sequence[dict]:
-        """What Adam trains."""
+        """What is trained."""
         return [{"params": list(self.modules().parameters())}]
 
     def learn(
         self, env: BatchedEnv, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False
     ) -> Agent:
         networks = self.modules()
-        optimizer = torch.optim.Adam(
-            self.parameter_groups(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay
-        )
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, -(-total_timesteps // env.num_envs))
+        optimizer = self.config.make_optimizer(self.parameter_groups())
+        schedule = self.config.make_schedule(optimizer, total=-(-total_timesteps // env.num_envs))
         env.reset(seed=self.seed)
         # Nothing is learned from rewards: the actions only make the environment go on, and are logged.
         looks = env.looks(())

@@ -147,7 +147,8 @@ def signals_of(config: GridConfig, wanted: Collection[str]) -> tuple[str, ...]:
 def skim_spec(config: GridConfig) -> SkimSpec:
     """The cheap look of a configuration."""
     size = (config.skim_size, config.skim_size)
-    return SkimSpec(num_frames=config.skim_frames, resize=size, crop=size)
+    resize = config.skim_size if config.skim_fit == "crop" else size
+    return SkimSpec(num_frames=config.skim_frames, resize=resize, crop=size)
 
 
 def signal_spec(config: GridConfig) -> SignalSpec:
