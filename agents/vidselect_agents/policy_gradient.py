@@ -78,6 +78,10 @@ class PolicyGradientAgent(Agent):
     def loss(self, env: BatchedEnv, policy: Any) -> Tensor:
         """What is minimised, of the policy in the present contexts, which `env` then leaves by one step."""
 
+    def learning_beside(self, env: BatchedEnv, *, total: int) -> dict[str, Any]:
+        """What else learns in `total` updates, by name, each with a `state_dict`."""
+        return {}
+
     def modules(self) -> nn.ModuleDict:
         return nn.ModuleDict({"scorer": self.scorer})
 
@@ -96,12 +100,14 @@ class PolicyGradientAgent(Agent):
         self, env: BatchedEnv, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False
     ) -> Agent:
         config = self.config
+        total = -(-total_timesteps // env.num_envs)
         optimizer = config.make_optimizer(self.scorer)
-        schedule = config.make_schedule(optimizer, total=-(-total_timesteps // env.num_envs))
+        schedule = config.make_schedule(optimizer, total=total)
+        beside = self.learning_beside(env, total=total)
         env.reset(seed=self.seed)
         if self._resumed is not None and self._resumed["baseline"] is not None:
             self._baseline = MovingAverage.from_state(self._resumed["baseline"])
-        self._begin(env=env, optimizer=optimizer, schedule=schedule)
+        self._begin(env=env, optimizer=optimizer, schedule=schedule, **beside)
         for _ in self._updates(env, total_timesteps, callback, progress_bar):
             self.scorer.train()
             policy = self.policy(env.looks())
@@ -133,6 +139,8 @@ class PolicyGradientAgent(Agent):
         actions = policy.sample(self.config.samples_per_context, self.generator)
         asked = self._baseline.tries(policy)
         others = actions[1:] if asked is None else torch.cat([actions[1:], asked])
+        if not env.problem.source.knows_all:  # one batch of the classifier, whose answers are remembered
+            env.decision_rewards((actions if asked is None else torch.cat([actions, asked])).to(env.device))
         contexts = env.contexts % env.problem.num_contexts  # whichever candidates were drawn in them
         earned = env.decision_rewards(others.to(env.device)).to(self.device) if len(others) else None
         paid = self.step(env, policy, actions[0])[None]

@@ -90,7 +90,7 @@ def make_experiment(
     data, device = config.data, config.classifier.torch_device
     signals = signals_of(config.grid, signals)
     load = partial(load_dataset, data.dataset, num_videos=data.num_videos, seed=data.data_seed, progress=progress)
-    bank_of = partial(_bank, config, classifier=classifier, signals=signals, progress=progress)
+    bank_of = partial(dataset_bank, config, classifier=classifier, signals=signals, progress=progress)
     test_set = load(split=data.test_split)
     keep_known_classes(config.fitting, classifier, test_set.class_names)
     fits = head is None and needs_head(config.fitting, classifier, test_set.class_names)
@@ -157,7 +157,7 @@ def signal_spec(config: GridConfig) -> SignalSpec:
     return SignalSpec(num_frames=config.signal_frames, resize=size, crop=size)
 
 
-def _bank(
+def dataset_bank(
     config: ExperimentConfig,
     dataset: VideoDataset,
     *,
@@ -165,6 +165,7 @@ def _bank(
     signals: Sequence[str],
     progress: bool,
 ) -> ClipBank:
+    """What a classifier says of a dataset's videos, from the cache or made."""
     grid = config.grid
     return cached_bank(
         dataset,

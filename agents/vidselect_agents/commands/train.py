@@ -12,14 +12,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 
 from vidselect_agents.base import FILE_NAME
 from vidselect_agents.commands import door, parse
 from vidselect_agents.commands.checkpoint import Checkpoints, check_resumable
+from vidselect_agents.commands.joint import train_jointly
 from vidselect_agents.commands.report import report
+from vidselect_agents.dsn import DSNConfig
 from vidselect_agents.registry import make_agent, needs_of, settings_of
 from vidselect_env.envs.contract import Needs
 from vidselect_env.envs.memory import keep_freed_batches
@@ -45,7 +47,10 @@ class TrainConfig(ExperimentConfig):
             sections, M steps each); of a search, its steps.
         num_envs: sub-environments stepped together, and the batch of a gradient step.
         evaluate_every: evaluate on the test split after so many steps (0: only at the end).
-        checkpoint_every: write what is needed to go on after so many steps (0: never), for --resume RUN.
+        checkpoint_every: write what is needed to go on after so many steps (0: never, and of joint training after
+            every epoch), for --resume RUN.
+        keep_videos: of joint training, decoded videos that are kept in memory.
+        val_views: of joint training, crops of a clip on val: centre, three or ten.
         seed: of the agent and its environment.
         runs: the folder that the run's folder is made in.
     """
@@ -55,6 +60,8 @@ class TrainConfig(ExperimentConfig):
     num_envs: int = 64
     evaluate_every: int = 1_600
     checkpoint_every: int = 0
+    keep_videos: int = 64
+    val_views: Literal["centre", "three", "ten"] = "centre"
     seed: int = 0
     runs: Path = Path("runs")
 
@@ -62,7 +69,7 @@ class TrainConfig(ExperimentConfig):
         amounts = ("evaluate_every", "checkpoint_every", "seed")
         check_settings(
             self,
-            at_least=dict.fromkeys(("total_timesteps", "num_envs"), 1) | dict.fromkeys(amounts, 0),
+            at_least=dict.fromkeys(("total_timesteps", "num_envs", "keep_videos"), 1) | dict.fromkeys(amounts, 0),
             at_most={"seed": LARGEST_SEED},
         )
         if self.agent in REFERENCES:
@@ -132,8 +139,10 @@ def train(config: TrainConfig, settings: Any, *, folder: Path | None = None) -> 
     if config.checkpoint_every:
         check_resumable(config.agent)
     needs = needs_of(config.agent, settings)
-    experiment = make_experiment(config, signals=needs.fields or ())
     resumed, folder = folder is not None, folder or new_run_folder(config.runs, config.agent.replace(":", "."))
+    if isinstance(settings, DSNConfig) and settings.joint:
+        return train_jointly(config, settings, folder=folder, resumed=resumed)
+    experiment = make_experiment(config, signals=needs.fields or ())
     logger = run_logger(folder)
     env = RecordRollouts(batched(experiment.train_problem(needs), num_envs=config.num_envs), logger)
     keep_freed_batches(env)
