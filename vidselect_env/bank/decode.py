@@ -18,6 +18,7 @@ from torch import Tensor
 from vidselect_env.ahead import ordered_ahead
 from vidselect_env.bank.spec import MEL_SHAPE, BankSpec
 from vidselect_env.datasets.base import LabelledVideo
+from vidselect_env.datasets.flow import is_flow
 from vidselect_env.video.audio import mel_spectrograms
 from vidselect_env.video.clips import ClipGrid, even_frames, middle_frames
 from vidselect_env.video.compressed import CompressedWatcher
@@ -52,7 +53,9 @@ def decode_video(video: LabelledVideo, *, spec: BankSpec, allow_corrupt: bool = 
     """
     from torchvision.transforms.functional import ten_crop  # takes a second to import
 
-    index = index_video(video.path, start_s=video.start_s, end_s=video.end_s, allow_corrupt=allow_corrupt)
+    index = index_video(
+        video.path, start_s=video.start_s, end_s=video.end_s, allow_corrupt=allow_corrupt, keep_packets=True
+    )
     frames = spec.grid.frame_indices(index.info.num_frames)
     size = FrameSize(spec.clip_resize, spec.clip_crop)
     if spec.crops == 10:
@@ -61,7 +64,10 @@ def decode_video(video: LabelledVideo, *, spec: BankSpec, allow_corrupt: bool = 
     [clips], fields = read_with_fields(video.path, frames, spec=spec, sizes=[size], index=index)
     if spec.crops == 10:
         with faults_of(video.path, doing="crop the clips of"):
-            clips = torch.stack(ten_crop(clips, list(spec.clip_crop)), dim=1).flatten(0, 1)
+            crops = torch.stack(ten_crop(clips, list(spec.clip_crop)), dim=1)
+            if is_flow(spec.dataset):  # mirrored, what went to the right goes to the left
+                crops[:, 5:, :, 0] = -crops[:, 5:, :, 0]
+            clips = crops.flatten(0, 1)
     return VideoClips(video, index.info.num_frames, len(frames), clips, fields, clip_spans_s(index, frames))
 
 

@@ -16,11 +16,12 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from vidselect_classifiers import ClipClassifier, save_weights
+from vidselect_env.bank.build import check_modality
 from vidselect_env.datasets import VideoDataset
 from vidselect_env.files import write_aside
-from vidselect_env.fitting.augmentation import ClipJitter, mixup
+from vidselect_env.fitting.augmentation import ClipJitter, mirrored, mixup
 from vidselect_env.fitting.kept_maps import KeptMaps
-from vidselect_env.fitting.loader import SAMPLERS, ClipLoader
+from vidselect_env.fitting.loader import SAMPLERS, ClipLoader, consensus
 from vidselect_env.fitting.optimisation import OPTIMIZERS, SCHEDULES, make_optimizer, warmup_cosine, warmup_steps
 from vidselect_env.settings import check_settings
 
@@ -52,6 +53,7 @@ class FitConfig:
         mixed_precision: bfloat16 where the device is a GPU.
         sampler: which frames of a video the classifier sees: clip, a random one of the classifier's stride; or, over
             the whole video, segment (TSN), motion_guided (MGSampler) or magnitude (the frames that move most).
+        segments: clips of each video, one from each of so many equal parts, whose mean logits count (TSN: 3).
         mu: exponent of MGSampler's salience.
         context: a clip longer than its segment of a file shows what comes before and after, in testing too, rather
             than the last frame again and again.
@@ -81,6 +83,7 @@ class FitConfig:
     colour: float = 0.0
     mixed_precision: bool = True
     sampler: str = "clip"
+    segments: int = 1
     mu: float = 0.5
     context: bool = False
     time_jitter: int | None = None
@@ -93,7 +96,7 @@ class FitConfig:
         for name, known in (("sampler", SAMPLERS), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} ({getattr(self, name)!r}) must be one of {', '.join(known)}")
-        counts = ("epochs", "batch_size", "accumulate", "num_workers")
+        counts = ("epochs", "batch_size", "accumulate", "num_workers", "segments")
         amounts = ("warmup_epochs", "weight_decay", "label_smoothing", "mixup", "mu", "time_jitter")
         check_settings(
             self,
@@ -105,6 +108,8 @@ class FitConfig:
             raise ValueError(f"schedule steps has milestones, and no other: {self.schedule}, {self.milestones}")
         if self.sampler != "clip" and (self.context or self.time_jitter is not None):
             raise ValueError(f"context and time_jitter are of sampler clip, not of {self.sampler}")
+        if self.segments > 1 and (self.mixup or self.sampler != "clip" or self.context or self.time_jitter is not None):
+            raise ValueError(f"segments ({self.segments}) go with sampler clip, without mixup, context and time_jitter")
         self.jitter()
 
     def jitter(self) -> ClipJitter:
@@ -138,6 +143,7 @@ def fit(
     After every epoch everything needed to go on is written to `checkpoint.pt` there; a run that finds one
     goes on from it.
     """
+    check_modality(train_set, classifier)
     classifier = classifier.to(device)
     generator = torch.Generator().manual_seed(seed)
     loaders = [
@@ -154,6 +160,7 @@ def fit(
             jitter=config.jitter(),
             num_workers=config.num_workers,
             cache=config.cache,
+            segments=config.segments,
         )
         for dataset, training in ((train_set, True), (test_set, False))
     ]
@@ -201,13 +208,13 @@ def evaluate_clips(classifier: ClipClassifier, loader: ClipLoader, *, kept: Kept
     right = in_five = total = 0
     for clips, targets in loader:
         output = classifier(clips.to(device))
-        best = output.logits.topk(min(5, output.logits.shape[1])).indices.cpu()
+        best = consensus(output.logits, len(targets)).topk(min(5, output.logits.shape[1])).indices.cpu()
         if kept is not None:
             kept.add(output.num_bins)
         hits = targets.gather(-1, best) > 0
         right += int(hits[:, 0].sum())
         in_five += int(hits.any(-1).sum())
-        total += len(clips)
+        total += len(targets)
     return {"clip_top1": right / total} | ({"clip_top5": in_five / total} if classifier.num_classes > 5 else {})
 
 
@@ -229,20 +236,21 @@ def _epoch(
     with tqdm(total=len(loader.dataset), unit="clip", desc=label, leave=False) as bar:
         for clips, targets in loader:
             if config.flip:
-                mirrored = torch.rand(len(clips), generator=loader.generator) < 0.5
-                clips[mirrored] = clips[mirrored].flip(-1)
+                chosen = torch.rand(len(clips), generator=loader.generator) < 0.5
+                clips[chosen] = mirrored(clips[chosen], modality=classifier.geometry.modality)
             if config.mixup:
                 clips, targets = mixup(clips, targets, alpha=config.mixup, generator=loader.generator)
             with autocast:
                 output = classifier(clips.to(device))
             kept.add(output.num_bins)
-            loss = F.cross_entropy(output.logits.float(), targets.to(device), label_smoothing=config.label_smoothing)
+            logits = consensus(output.logits.float(), len(targets))
+            loss = F.cross_entropy(logits, targets.to(device), label_smoothing=config.label_smoothing)
             (loss / config.accumulate).backward()
             losses.append(check_loss(loss, label).detach())
             if len(losses) % config.accumulate == 0:
                 _step(optimizer, schedule)
             bar.set_postfix(kept.postfix(), refresh=False)
-            bar.update(len(clips))
+            bar.update(len(targets))
     if len(losses) % config.accumulate:
         _step(optimizer, schedule)
     return torch.stack(losses).mean().item()

@@ -19,6 +19,7 @@ from rich.table import Table
 from vidselect_agents.commands import door, parse
 from vidselect_agents.commands.saved import SavedRun, open_run
 from vidselect_classifiers import ClipClassifier
+from vidselect_env.datasets.flow import shown_as
 from vidselect_env.experiment.banks import keep_known_classes, looks_spec
 from vidselect_env.experiment.recognise import Recognition, recognise
 from vidselect_env.settings import check_settings
@@ -66,7 +67,9 @@ def main(arguments: Sequence[str]) -> None:
     for video in config.videos:
         try:
             with torch.inference_mode():
-                found = recognise(str(video), agent, classifier=classifier, spec=spec, problem=run.problem)
+                found = recognise(
+                    shown_as(str(video), run.data.dataset), agent, classifier=classifier, spec=spec, problem=run.problem
+                )
             show(video, found, class_names, top=config.top)
         except VideoError as error:
             failed += 1
