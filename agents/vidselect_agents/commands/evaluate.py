@@ -1,6 +1,7 @@
 """Report a saved run on its own test split, or on something else.
 
 python scripts/evaluate_agent.py runs/dsn-... --sections 4
+python scripts/evaluate_agent.py --fuse runs/RGB runs/FLOW --weights 1 1.5    # what they say together
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 import tyro
 
 from vidselect_agents.commands import door, parse
+from vidselect_agents.commands.fuse import FuseConfig, fuse_runs
 from vidselect_agents.commands.report import report
 from vidselect_agents.commands.saved import open_run
 from vidselect_agents.commands.train import TrainConfig
@@ -63,6 +65,9 @@ class EvaluateConfig:
 
 @door
 def main(arguments: Sequence[str]) -> None:
+    if any(argument.partition("=")[0] == "--fuse" for argument in arguments):
+        fuse_runs(parse(FuseConfig, arguments, description=__doc__))
+        return
     evaluate_run(parse(EvaluateConfig, arguments, description=__doc__))
 
 
