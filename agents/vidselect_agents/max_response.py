@@ -5,41 +5,18 @@ The rival of DSN's Table I. Shapes: B contexts, M sections, N clips a section, C
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 from torch.nn import functional as F
 
 from vidselect_agents.supervised import ObservationScorer
 from vidselect_env.datasets.labels import label_shares
 from vidselect_env.envs.contract import Answers
-from vidselect_env.settings import check_settings
-
-
-@dataclass(frozen=True, kw_only=True)
-class MaxResponseConfig:
-    """Max response's settings; the light classifier is trained by cross-entropy.
-
-    Args:
-        scorer: its backbone: auto, r2d18, r2d or mlp, as DSN's.
-        learning_rate: Adam's, decayed to zero by a cosine.
-        weight_decay: Adam's.
-    """
-
-    scorer: str = "auto"
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-4
-
-    def __post_init__(self) -> None:
-        check_settings(self, at_least={"weight_decay": 0}, above={"learning_rate": 0})
 
 
 class MaxResponse(ObservationScorer):
     """Learns the video's label from each single candidate; never asks the classifier."""
 
     name = "max_response"
-    config_class = MaxResponseConfig
-    config: MaxResponseConfig
 
     @property
     def num_outputs(self) -> int:

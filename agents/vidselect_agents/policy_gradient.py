@@ -155,7 +155,7 @@ class PolicyGradientAgent(Agent):
         actions = policy.sample(self.config.samples_per_context, self.generator)
         asked = self._baseline.tries(policy)
         others = actions[1:] if asked is None else torch.cat([actions[1:], asked])
-        contexts = env.contexts
+        contexts = env.contexts % env.problem.num_contexts  # whichever candidates were drawn in them
         earned = env.decision_rewards(others.to(env.device)).to(self.device) if len(others) else None
         paid = self.step(env, policy, actions[0])[None]
         known = paid if earned is None else torch.cat([paid, earned])

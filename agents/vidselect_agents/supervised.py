@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from vidselect_agents.scorers.candidates import gmacs_of_observations, make_back
 from vidselect_env.envs.contract import Answers, Looks, LookShapes
 from vidselect_env.envs.wrappers import BatchedEnv
 from vidselect_env.seeding import GlobalGenerators, seeded
+from vidselect_env.settings import check_settings
 
 
 class SupervisedAgent(Agent):
@@ -75,8 +77,29 @@ class SupervisedAgent(Agent):
         return self
 
 
+@dataclass(frozen=True, kw_only=True)
+class ObservationScorerConfig:
+    """What every scorer of observations is told.
+
+    Args:
+        scorer: its backbone: auto, r2d18, r2d, r2d_bf16 or mlp, as DSN's.
+        learning_rate: Adam's, decayed to zero by a cosine.
+        weight_decay: Adam's.
+    """
+
+    scorer: str = "auto"
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+
+    def __post_init__(self) -> None:
+        check_settings(self, at_least={"weight_decay": 0}, above={"learning_rate": 0})
+
+
 class ObservationScorer(SupervisedAgent):
     """One whose network sees an observation of each candidate by itself: the backbone `config.scorer`, and a layer."""
+
+    config_class = ObservationScorerConfig
+    config: ObservationScorerConfig
 
     def __init__(
         self, shapes: LookShapes, *, config: Any = None, seed: int = 0, device: str | torch.device = "cpu"

@@ -43,7 +43,7 @@ class Experiment:
         """The problem to learn."""
         if self.train is None:
             raise ValueError("nothing is to be learned here: the training split was not read")
-        return make_problem(self.config.problem, self.train, needs)
+        return make_problem(self.config.problem, self.train, needs, training=True)
 
     def test_problem(self, needs: Needs) -> SelectionProblem:
         """The same on the test split."""

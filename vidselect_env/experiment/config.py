@@ -81,9 +81,13 @@ class ProblemConfig:
         sections: M, parts of a video that one clip each is chosen from.
         clips: N, candidates a section.
         test_sections: M in testing, where another.
+        draw_candidates: in training a section's clips are drawn at random, each within its part, so that all candidates
+            teach; in testing they are the middle ones.
         penalty: of a wrongly classified clip (gamma of DSN's Eq. 6).
         frames: T, candidates that are kept or dropped; None for all of a video's.
         kept: m, how many of them are kept in testing (K of SCSampler).
+        reward: of keeping frames: attention (AS's), correct, log_prob, margin, gain or confidence; or auto: what the
+            agent is made to learn from, else attention.
         omega: reward of turning a wrong prediction right (AS, Eq. 4).
         alpha: weight of a dropped candidate (AS, Eq. 10).
         price: of classifying one more clip of a search, where a right answer is worth 1; frames are its candidates.
@@ -96,9 +100,11 @@ class ProblemConfig:
     sections: int = 6
     clips: int = 3
     test_sections: int | None = None
+    draw_candidates: bool = False
     penalty: float = 0.5
     frames: int | None = 18
     kept: int = 6
+    reward: Literal["auto", "attention", "correct", "log_prob", "margin", "gain", "confidence"] = "auto"
     omega: float = 10.0
     alpha: float = 0.0
     price: float = 0.03

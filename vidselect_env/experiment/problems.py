@@ -16,12 +16,18 @@ USUAL = {"VideoClipSelect-v0": "skim", "VideoFrameSelect-v0": "features+predicti
 
 
 def make_problem(
-    config: ProblemConfig, source: Source, needs: Needs, *, num_sections: int | None = None
+    config: ProblemConfig,
+    source: Source,
+    needs: Needs,
+    *,
+    num_sections: int | None = None,
+    training: bool = False,
 ) -> SelectionProblem:
     """The problem of a configuration on a source, with what it leaves open as a selector `needs` it.
 
     Args:
         num_sections: M, where not the configuration's.
+        training: candidates are drawn, if the configuration says so.
     """
     environment = environment_of(config, needs)
     observation = observation_of(config, needs)
@@ -31,6 +37,7 @@ def make_problem(
             num_candidates=config.frames,
             num_kept=config.kept,
             observation=observation,
+            reward=reward_of(config, needs),
             omega=config.omega,
             alpha=config.alpha,
         )
@@ -50,6 +57,7 @@ def make_problem(
         observation=observation,
         penalty=config.penalty,
         per_section=needs.per_section,
+        draw_candidates=training and config.draw_candidates,
     )
 
 
@@ -75,6 +83,11 @@ def observation_of(config: ProblemConfig, needs: Needs) -> str:
     if needs.observation is not None and needs.environment in (None, environment):
         return needs.observation
     return USUAL[environment]
+
+
+def reward_of(config: ProblemConfig, needs: Needs) -> str:
+    """What keeping frames is rewarded by: as the configuration says, as a selector needs it, or as usual."""
+    return config.reward if config.reward != "auto" else needs.reward or "attention"
 
 
 def steps_of(problem: SelectionProblem, num_videos: int) -> int:

@@ -81,7 +81,8 @@ def recognise(
         weights = choosing.fusion_weights(selector.select(looks).cpu())
     except MissingLook as error:
         raise VideoError(path, error.reason) from error
-    classified, which = candidates[weights > 0].unique(return_inverse=True)
+    chosen = candidates[weights > 0]
+    classified, which = source.first_alike(chosen[:0], chosen).unique(return_inverse=True)
     if not len(classified):
         raise VideoError(path, "the selector chooses no clip of it")
     clock.lap("score")
@@ -96,7 +97,7 @@ def recognise(
     probabilities = (shares[:, None] * each[which]).sum(0) / shares.sum()
     clock.lap("classify")
     shown_s = torch.from_numpy(index.shown_s)
-    num_offered = len(candidates.unique())
+    num_offered = len(source.first_alike(candidates[:0], candidates).unique())
     return Recognition(probabilities, classified, shown_s[source.frames[classified, 0]], num_offered, clock.laps)
 
 

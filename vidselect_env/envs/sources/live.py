@@ -96,6 +96,12 @@ class LiveSource:
         assert kept is not None
         return torch.tensor(self.spec.bins_gmacs, device=self.device)[kept - 1].view(candidates.shape)
 
+    def first_alike(self, videos: Tensor, candidates: Tensor) -> Tensor:
+        grid, alike = self.spec.grid, torch.empty_like(candidates)
+        for row, video in enumerate(videos.tolist()):
+            alike[row] = grid.first_alike(self._video(video).num_frames).to(self.device)[candidates[row]]
+        return alike
+
     def truth(self, videos: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor] | None:
         return None
 
@@ -119,6 +125,16 @@ class LiveSource:
         return self._decoded[video].result()
 
     def _said(self, videos: Tensor, candidates: Tensor) -> ClipOutput:
-        """What the classifier says of candidates (B, K), one after another."""
-        chosen = [self._video(v).clips[wanted] for v, wanted in zip(videos.tolist(), candidates.cpu(), strict=True)]
-        return self.classifier(torch.cat(chosen).to(self.device))
+        """What the classifier says of candidates (B, K), one after another; each different clip is classified once."""
+        decoded = [self._video(video) for video in videos.tolist()]
+        wanted = [each.clip_of[own] for each, own in zip(decoded, candidates.cpu(), strict=True)]
+        sizes = torch.tensor([0] + [len(each.clips) for each in decoded[:-1]]).cumsum(0)
+        different, rows = (torch.stack(wanted) + sizes[:, None]).unique(return_inverse=True)
+        clips = []
+        for each, first in zip(decoded, sizes.tolist(), strict=True):
+            own = different[(different >= first) & (different < first + len(each.clips))] - first
+            clips.append(each.clips[own])
+        said = self.classifier(torch.cat(clips).to(self.device))
+        rows = rows.flatten().to(self.device)
+        num_bins = None if said.num_bins is None else said.num_bins[rows]
+        return ClipOutput(said.logits[rows], said.features[rows], num_bins)
