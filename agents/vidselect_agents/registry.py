@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from vidselect_agents.base import FILE_NAME, Agent
-from vidselect_agents.settings import NoSettings, restored, tuned, with_settings
-from vidselect_agents.thirdparty import ThirdParty
+from vidselect_agents.settings import restored, tuned, with_settings
+from vidselect_agents.thirdparty import ThirdParty, settings_of_constructor
 from vidselect_classifiers.registry import lookup
 from vidselect_env.envs.contract import LookShapes, Needs, doors_of
 from vidselect_env.envs.wrappers import BatchedEnv
@@ -74,7 +74,7 @@ def is_ours(cls: Any) -> bool:
 def config_class(name: str) -> type:
     """The dataclass of an agent's own settings."""
     cls = agent_class(name)
-    return cls.config_class if is_ours(cls) else doors_of(cls)["config_class"] or NoSettings
+    return cls.config_class if is_ours(cls) else doors_of(cls)["config_class"] or settings_of_constructor(cls)
 
 
 def needs_of(name: str, settings: Any) -> Needs:

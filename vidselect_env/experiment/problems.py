@@ -93,3 +93,38 @@ def reward_of(config: ProblemConfig, needs: Needs) -> str:
 def steps_of(problem: SelectionProblem, num_videos: int) -> int:
     """Steps of sub-environments in which so many videos are seen."""
     return num_videos * problem.num_contexts // len(problem.source.video_paths)
+
+
+OPTIONS_OF = {
+    "VideoClipSelect-v0": ("sections", "clips", "test_sections", "penalty"),
+    "VideoFrameSelect-v0": ("frames", "kept", "omega", "alpha"),
+    "VideoClipSearch-v0": ("frames", "price", "price_range", "max_clips"),
+}
+
+
+def check_options(config: ProblemConfig, needs: Needs) -> None:
+    """See that nobody was told something that is of another environment than his.
+
+    Raises:
+        ValueError: an option of another environment is not at its default.
+    """
+    usual = vars(ProblemConfig())
+    check_given(
+        environment_of(config, needs), **{name: value for name, value in vars(config).items() if value != usual[name]}
+    )
+
+
+def check_given(environment: str, **given: object) -> None:
+    """See that options are of an environment; None is none.
+
+    Raises:
+        ValueError: one is of another.
+    """
+    for name, value in given.items():
+        owners = [owner for owner, names in OPTIONS_OF.items() if name in names]
+        if value is not None and owners and environment not in owners:
+            option = name.replace("_", "-")
+            raise ValueError(
+                f"--{option} {value} is no option of {environment}, but of {' and '.join(owners)} (a setting of the "
+                f"agent's own that has this name is called --agent-{option})"
+            )

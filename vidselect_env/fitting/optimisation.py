@@ -8,9 +8,6 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-OPTIMIZERS = ("sgd", "adamw")
-SCHEDULES = ("cosine", "steps")
-
 
 def make_optimizer(
     module: nn.Module, *, kind: str, learning_rate: float, weight_decay: float, decay_norms: bool = True

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-
-from vidselect_classifiers import ClipClassifier, make_classifier
-from vidselect_classifiers.base import Modality
-from vidselect_env.seeding import seeded
 from vidselect_env.settings import check_settings
+
+if TYPE_CHECKING:  # options are read without what they name
+    from vidselect_classifiers import ClipClassifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +40,7 @@ class ClassifierOptions:
     weights: str | None = "default"
     clip_frames: int | None = None
     clip_stride: int | None = None
-    modality: Modality = "rgb"
+    modality: Literal["rgb", "flow"] = "rgb"
     sgs: str | None = None
     sgs_bins: int | tuple[int, ...] | None = None
     sgs_kernel: str = "linear"
@@ -64,6 +62,8 @@ class ClassifierOptions:
     def torch_device(self) -> str:
         if self.device != "auto":
             return self.device
+        import torch
+
         return "cuda" if torch.cuda.is_available() else "cpu"
 
     def make_classifier(self, *, seed: int = 0) -> ClipClassifier:
@@ -72,6 +72,9 @@ class ClassifierOptions:
         Raises:
             ValueError: a name that is not known, or weights that do not fit.
         """
+        from vidselect_classifiers import make_classifier
+        from vidselect_env.seeding import seeded
+
         with seeded(seed):
             return make_classifier(
                 self.classifier,
@@ -106,6 +109,8 @@ def check_device(name: str) -> None:
     Raises:
         ValueError: it is not, or there is no such kind.
     """
+    import torch
+
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
+from vidselect_agents.commands.options.evaluate import FuseConfig
 from vidselect_agents.commands.report import references
-from vidselect_agents.commands.saved import open_run
+from vidselect_agents.commands.saved import SavedRun, open_run
 from vidselect_agents.registry import UNTRAINED, needs_of
 from vidselect_env.datasets.flow import is_flow
 from vidselect_env.envs.problem import SelectionProblem
@@ -24,33 +24,17 @@ from vidselect_env.files import write_aside
 from vidselect_env.video.flow import source_of
 
 
-@dataclass(frozen=True, kw_only=True)
-class FuseConfig:
-    """Which runs.
-
-    Args:
-        fuse: their folders, two or more. A run on flow:METHOD:DATASET says of its videos what one on DATASET says.
-        weights: of their probabilities, one for each run; None weighs all alike.
-        test_split: another split.
-        runs: the folder that the report's folder is made in.
-        trust: import an agent or classifier that a run names as package.module:Name.
-    """
-
-    fuse: tuple[Path, ...]
-    weights: tuple[float, ...] | None = None
-    test_split: str | None = None
-    runs: Path = Path("runs")
-    trust: bool = False
-
-    def __post_init__(self) -> None:
-        if len(self.fuse) < 2:
-            raise ValueError(f"--fuse takes two runs or more, not {len(self.fuse)}")
-        normalised(self.weights, len(self.fuse))
-
-
 def fuse_runs(config: FuseConfig) -> Path:
-    """A table of every run, and of all of them together: their agents, and each reference; returns its folder."""
-    streams = [_streams(folder, config) for folder in config.fuse]
+    """A table of every run, and of all of them together: their agents, and each reference; returns its folder.
+
+    Raises:
+        ValueError: a folder is no finished run, or the runs are not of the same classes and labels.
+    """
+    saved = [open_run(folder, trust=config.trust) for folder in config.fuse]
+    for other in saved[1:]:
+        if other.class_names != saved[0].class_names:
+            raise ValueError(f"{str(other.folder)!r} and {str(saved[0].folder)!r} are not of the same classes")
+    streams = [_streams(each, config) for each in saved]
     together = {"agents": [of_run["agent"] for of_run in streams]}
     for name in UNTRAINED:
         if all(name in of_run for of_run in streams):
@@ -72,9 +56,8 @@ def fuse_runs(config: FuseConfig) -> Path:
     return folder
 
 
-def _streams(folder: Path, config: FuseConfig) -> dict[str, Stream]:
+def _streams(saved: SavedRun, config: FuseConfig) -> dict[str, Stream]:
     """What a run's agent says, and every reference that sees no labels, each a stream."""
-    saved = open_run(folder, trust=config.trust)
     run = changed(saved.config, test_split=config.test_split)
     needs = needs_of(run.agent, saved.settings)
     head, agent = saved.load_head(), saved.load_agent()
@@ -85,7 +68,7 @@ def _streams(folder: Path, config: FuseConfig) -> dict[str, Stream]:
     videos = _names(test, shows_flow=is_flow(run.data.dataset))
     found = {}
     for name, selector in selectors.items():
-        title = f"{folder.name}: {run.agent if name == 'agent' else name}"
+        title = f"{saved.folder.name}: {run.agent if name == 'agent' else name}"
         result, probabilities = evaluate_with_predictions(selector, test, name=title)
         found[name] = Stream(
             result=result, videos=videos, probabilities=probabilities, targets=test.source.targets.cpu()

@@ -15,7 +15,7 @@ from typing import Any
 from torch import nn
 
 from vidselect_agents.base import FILE_NAME
-from vidselect_agents.commands.train import TrainConfig
+from vidselect_agents.commands.options.train import TrainConfig
 from vidselect_agents.registry import AGENTS, agent_class, is_ours, load_agent, restored_settings
 from vidselect_classifiers import CLASSIFIERS
 from vidselect_env.envs.contract import LookShapes
