@@ -139,8 +139,8 @@ class ClipLoader:
     def _sampled(self, number: int, index: VideoIndex, place: float) -> Tensor:
         num_video_frames, num_frames = index.info.num_frames, self.geometry.num_frames
         if self.segments > 1:
-            generator = torch.Generator().manual_seed(int(place * 2**53))
-            places = torch.rand(self.segments, generator=generator) if self.training else None
+            drawn = torch.rand(self.segments, generator=torch.Generator().manual_seed(int(place * 2**53)))
+            places = drawn if self.training else None
             return clips_of_segments(num_video_frames, self.geometry, num_segments=self.segments, places=places)
         if self.sampler == "clip":
             reach = self._reach(index)

@@ -228,7 +228,7 @@ class FrameOutput:
             threads=1,
         )
         for plane, channel in zip(small.planes, (1, 2, 0), strict=True):  # planes are green, blue, red
-            pixels = np.frombuffer(plane, np.uint8).reshape(self.height, plane.line_size)
+            pixels = np.frombuffer(memoryview(plane), np.uint8).reshape(self.height, plane.line_size)
             if self.quarter_turns:
                 pixels = np.rot90(pixels[:, : self.width], self.quarter_turns)
             self.array[row, channel] = pixels[self.window]

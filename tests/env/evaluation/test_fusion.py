@@ -60,8 +60,8 @@ def test_it_costs_what_the_streams_cost():
 
 def test_three_streams_and_videos_in_another_order():
     third = stream(list(reversed(FLOW)), videos=("c", "b", "a"), labels=(1, 1, 0))
-    row = fuse([stream(RGB), stream(FLOW), third], name="three")
-    assert row.right == fuse([stream(RGB), stream(FLOW)], weights=(1, 2), name="two").right == (True, True, False)
+    row = fuse([stream(RGB), stream(FLOW), third], weights=(2, 1, 1), name="three")
+    assert row.right == fuse([stream(RGB), stream(FLOW)], name="two").right == (True, True, False)
 
 
 def test_videos_that_one_stream_lacks_are_left_out():
