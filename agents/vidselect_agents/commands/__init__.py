@@ -23,6 +23,7 @@ COMMANDS = {
     "benchmark": "many agents, several seeds, one table",
     "doctor": "versions, devices, codecs, cache, and what is missing for which extra",
     "cache": "list or prune the banks and made videos that are kept",
+    "completion": "print what makes a shell complete all this",
 }
 
 
