@@ -152,7 +152,11 @@ class ClipBank:
     def field(self, name: str) -> Rows:
         """The rows of a field; an error that lists the fields there are, where it is not one."""
         if name not in self.fields:
-            hint = "; a classifier without a named head gives none" if name == "features" else ""
+            hints = {
+                "features": "; a classifier without a named head gives none",
+                "logits": "; `vidselect bank head` fits a head on its features",
+            }
+            hint = hints.get(name, "")
             raise BankError(f"the bank has no field {name!r}: it has {', '.join(self.fields)}{hint}")
         return self.fields[name]
 
@@ -223,15 +227,17 @@ def open_bank(folder: str | Path, *, verify: bool = False) -> ClipBank:
     """
     remote = isinstance(folder, str) and is_url(folder)
     manifest = read_remote_manifest(str(folder)) if remote else format.read_manifest(Path(folder))
-    spec = BankSpec.from_json(manifest["spec"])
-    names = [joined(folder, entry["file"]) for entry in manifest["shards"]]
+    spec = manifest.spec
+    names = [joined(folder, entry.file) for entry in manifest.shards]
     check = check_remote_shard if remote else _check_file
-    for name, entry in zip(names, manifest["shards"], strict=True):
-        check(name, entry["size_bytes"], verify=verify)
-    read = read_remote_shard if remote else _read_file
-    found = [(name, shard) for name, shard in ((name, read(name, spec)) for name in names) if shard.videos]
+    for name, entry in zip(names, manifest.shards, strict=True):
+        check(name, entry.size_bytes, verify=verify)
+    read = [(read_remote_shard if remote else _read_file)(name, spec) for name in names]
+    if manifest.skipped != tuple(skipped for shard in read for skipped in shard.skipped):
+        raise BankError(f"the manifest of {str(folder)!r} and its shards name other videos as skipped")
+    found = [(name, shard) for name, shard in zip(names, read, strict=True) if shard.videos]
     if not found:
-        listed = "; ".join(f"{path}: {reason}" for path, reason in manifest["skipped"][:3])
+        listed = "; ".join(f"{path}: {reason}" for path, reason in manifest.skipped[:3])
         raise BankError(f"no video of the bank {str(folder)!r} could be read: {listed or 'it is empty'}")
     shards = [shard for _, shard in found]
     fetching = FetchedShards([name for name, _ in found]) if remote else None
@@ -244,12 +250,12 @@ def open_bank(folder: str | Path, *, verify: bool = False) -> ClipBank:
         targets=targets_of([video.labels for video in videos], len(spec.class_names)),
         offsets=torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)]),
         fields={name: _rows(name, shards, fetching) for name in spec.fields},
-        skipped=tuple((path, reason) for path, reason in manifest["skipped"]),
+        skipped=manifest.skipped,
         segments_s=tuple(video.segment_s for video in videos),
         action_spans_s=tuple(video.action_spans_s for video in videos),
         spans_s=torch.cat([shard.spans_s for shard in shards]),
     )
-    _check_whole(bank, str(folder), num_videos=manifest["num_videos"], names=("logits", "features") if verify else ())
+    _check_whole(bank, str(folder), num_videos=manifest.num_videos, names=("logits", "features") if verify else ())
     return bank
 
 

@@ -17,10 +17,13 @@ from vidselect_classifiers import ClipClassifier, weights_sha256
 from vidselect_classifiers.sgs import gmacs_by_bins
 from vidselect_env.bank import format
 from vidselect_env.bank.bank import ClipBank, open_bank
+from vidselect_env.bank.remote import claim_store, publish
 from vidselect_env.bank.shards import BuildBar, Engine, OnError, ThisProcess
 from vidselect_env.bank.spec import SIGNALS, BankError, BankSpec, SignalSpec, SkimSpec
 from vidselect_env.datasets.base import LabelledVideo, VideoDataset
-from vidselect_env.files import writable_folder
+from vidselect_env.datasets.flow import is_flow
+from vidselect_env.files import cache_dir, writable_folder
+from vidselect_env.stores import is_url
 from vidselect_env.video.clips import ClipGrid
 
 
@@ -39,6 +42,7 @@ def bank_spec(
     A classifier whose clips cost different amounts adds the field `num_bins`; one that gives no features leaves out
     the field of that name.
     """
+    check_modality(dataset, classifier)
     bins_gmacs = gmacs_by_bins(classifier)
     fields = tuple(name for name in fields if name != "features" or classifier.has_features)
     fields = (*fields, "num_bins") if bins_gmacs else tuple(fields)
@@ -55,6 +59,20 @@ def bank_spec(
         bins_gmacs=bins_gmacs,
         crops=crops,
     )
+
+
+def check_modality(dataset: VideoDataset, classifier: ClipClassifier) -> None:
+    """See that a classifier of flow is shown flow, and one of colours none.
+
+    Raises:
+        ValueError: it is the other way round.
+    """
+    shown = "flow" if is_flow(dataset.name) else "rgb"
+    if classifier.geometry.modality != shown:
+        raise ValueError(
+            f"classifier {classifier.label!r} is of modality {classifier.geometry.modality}, and the videos of "
+            f"{dataset.name!r} are {shown}: flow:METHOD:DATASET and --modality flow go together"
+        )
 
 
 def clips_of(classifier: ClipClassifier, *, num_clips: int | None) -> dict[str, Any]:
@@ -92,6 +110,7 @@ def build_bank(
     resumed build gives the same bytes as an unbroken one. A second builder of the folder waits.
 
     Args:
+        folder: or a URL that fsspec knows: the bank is then built in the cache folder, and copied there whole.
         spec: from `bank_spec` of this dataset and classifier.
         batch_size: clips the classifier takes at once.
         num_workers: decoding threads.
@@ -103,10 +122,19 @@ def build_bank(
         BankError: the folder holds a bank of something else, or a damaged shard.
         VideoError: with `on_error="raise"`.
         PermissionError: the folder cannot be written to.
+        StoreError: the store of a URL fails; what was built is kept, and copied by the next try.
     """
     for name, value in (("batch_size", batch_size), ("num_workers", num_workers), ("shard_videos", shard_videos)):
         if value < 1:
             raise ValueError(f"{name} ({value}) must be at least 1")
+    if isinstance(folder, str) and is_url(folder):
+        claim_store(folder, spec)
+        made = cache_dir() / "banks" / spec.sha256()[:16]
+        options: dict[str, Any] = {"batch_size": batch_size, "num_workers": num_workers, "shard_videos": shard_videos}
+        options |= {"device": device, "on_error": on_error, "progress": progress, "engine": engine}
+        build_bank(made, dataset, classifier, spec=spec, **options)
+        publish(made, folder)
+        return open_bank(folder)
     folder = Path(folder)
     if is_whole(folder, spec):
         return open_bank(folder)
@@ -142,7 +170,7 @@ def is_whole(folder: Path, spec: BankSpec) -> bool:
         manifest = format.read_manifest(folder)
     except BankError:
         return False
-    return manifest["spec"] == spec.to_json() and all((folder / shard["file"]).exists() for shard in manifest["shards"])
+    return manifest.spec == spec and all((folder / shard.file).exists() for shard in manifest.shards)
 
 
 def claim_folder(folder: Path, spec: BankSpec) -> None:

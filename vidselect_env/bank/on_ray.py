@@ -39,6 +39,7 @@ from vidselect_env.video.errors import VideoError
 
 DECODER_RETRIES = 5  # of a video whose decoder dies: it may be the video that kills it
 MOST_SHARDS_A_TASK = 8
+_TENSORS = ("clips", "clip_of", "spans_s")  # of `VideoClips`, beside the fields
 _TOLD = (VideoError, ValueError, OSError)  # what a user can cause: it travels as it is
 
 
@@ -242,7 +243,7 @@ def _decode(
         decoded = decode_video(video, spec=spec)
     except (VideoError, StoreError) as error:
         return error, {}
-    tensors = {"clips": decoded.clips, "spans_s": decoded.spans_s, **decoded.fields}
+    tensors = {**{name: getattr(decoded, name) for name in _TENSORS}, **decoded.fields}
     return _About(video, decoded.num_frames, decoded.num_clips), {
         name: value.contiguous().numpy() for name, value in tensors.items()
     }
@@ -266,5 +267,5 @@ class _Video:
             raise self.about
         # Copied, so that the object store has its memory back before the shard is whole.
         tensors = {name: torch.from_numpy(array.copy()) for name, array in self.arrays.items()}
-        clips, spans_s = tensors.pop("clips"), tensors.pop("spans_s")
-        return VideoClips(*self.about, clips, tensors, spans_s)
+        clips, clip_of, spans_s = (tensors.pop(name) for name in _TENSORS)
+        return VideoClips(*self.about, clips, clip_of, tensors, spans_s)

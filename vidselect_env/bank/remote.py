@@ -9,7 +9,6 @@ import json
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -34,7 +33,7 @@ OPEN_SHARDS = 8  # mapped at once: what is mapped takes room on the disk even wh
 _MOST_HEADER_BYTES = 1 << 28
 
 
-def read_remote_manifest(url: str) -> dict[str, Any]:
+def read_remote_manifest(url: str) -> format.Manifest:
     """The manifest of a bank in a store.
 
     Raises:
@@ -121,16 +120,25 @@ class FetchedRows(Rows):
         return self._shards.tensor(number, self._name)
 
 
+def claim_store(url: str, spec: BankSpec) -> None:
+    """See that a finished bank at a URL, if there is one, is of this spec.
+
+    Raises:
+        BankError: it is of something else; the message lists what differs.
+    """
+    if size_of(joined(url, format.MANIFEST)) >= 0:
+        found = read_remote_manifest(url).spec
+        if differences := found.difference(spec):
+            raise BankError(f"{url!r} holds another bank; {'; '.join(differences)}")
+
+
 def publish(folder: Path, url: str) -> None:
     """Copy a finished bank into a store, its manifest last; what is there already, of the same size, stays.
 
     Raises:
         StoreError: the store fails; the bank there is not finished, and this can be repeated.
     """
-    names = [name for entry in format.read_manifest(folder)["shards"] for name in (entry["file"], _hash(entry))]
+    files = [entry.file for entry in format.read_manifest(folder).shards]
+    names = [name for file in files for name in (file, format.hash_file(Path(file)).name)]
     for name in (format.SPEC, *names, format.MANIFEST):
         put(folder / name, joined(url, name))
-
-
-def _hash(entry: dict[str, Any]) -> str:
-    return f"{entry['file']}.sha256"

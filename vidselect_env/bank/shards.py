@@ -128,6 +128,8 @@ class ShardBuilder:
         """
         self._pending: list[Tensor] = []
         self._outputs: list[ClipOutput] = []
+        self._rows: list[Tensor] = []  # of what is classified, which is each candidate's
+        num_different = 0
         videos, fields, skipped = [], [], []
         spans_s: list[Tensor] = []
         for video, future in zip(group, futures, strict=True):
@@ -144,6 +146,8 @@ class ShardBuilder:
             videos.append(format.BankVideo(video.path, *about))
             spans_s.append(decoded.spans_s)
             fields.append(decoded.fields)
+            self._rows.append(num_different + decoded.clip_of)
+            num_different += len(decoded.clips) // self.spec.crops
             self._pending.append(decoded.clips)
             self._classify(at_least=self.batch_size)
             bar.add(num_videos=1, num_clips=decoded.num_clips)
@@ -170,12 +174,13 @@ class ShardBuilder:
         """The shard's fields; without a readable video none."""
         if not self._outputs:
             return {}
-        whole = {}
+        whole, rows = {}, torch.cat(self._rows)
         for name in self.spec.fields:
             if name in OUTPUTS:
                 whole[name] = torch.cat([getattr(output, name) for output in self._outputs])
                 if self.spec.crops > 1:
                     whole[name] = whole[name].unflatten(0, (-1, self.spec.crops))
+                whole[name] = whole[name][rows]
             else:
                 whole[name] = torch.cat([fields[name] for fields in decoded])
         return {name: value.contiguous() for name, value in whole.items()}

@@ -5,21 +5,17 @@ Shapes: B clips of this process, C classes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from vidselect_classifiers import ClipClassifier
-from vidselect_env.fitting.augmentation import mixup
+from vidselect_env.fitting.augmentation import mirrored, mixup
+from vidselect_env.fitting.fit_config import FitConfig
 from vidselect_env.fitting.kept_maps import KeptMaps
-from vidselect_env.fitting.loader import ClipLoader
+from vidselect_env.fitting.loader import ClipLoader, consensus
 from vidselect_env.fitting.processes import ALONE, Processes
-
-if TYPE_CHECKING:
-    from vidselect_env.fitting.training import FitConfig
 
 
 @torch.inference_mode()
@@ -35,14 +31,14 @@ def evaluate_clips(
     device = next(classifier.parameters()).device
     counts = torch.zeros(3, dtype=torch.long)  # right, among the first five, all
     for clips, targets in loader:
-        if not len(clips):
+        if not len(targets):
             continue
         output = classifier(clips.to(device))
-        best = output.logits.topk(min(5, output.logits.shape[1])).indices.cpu()
+        best = consensus(output.logits, len(targets)).topk(min(5, output.logits.shape[1])).indices.cpu()
         if kept is not None:
             kept.add(output.num_bins)
         hits = targets.gather(-1, best) > 0
-        counts += torch.tensor([int(hits[:, 0].sum()), int(hits.any(-1).sum()), len(clips)])
+        counts += torch.tensor([int(hits[:, 0].sum()), int(hits.any(-1).sum()), len(targets)])
     right, in_five, total = processes.sum(counts.to(device)).tolist()
     return {"clip_top1": right / total} | ({"clip_top5": in_five / total} if classifier.num_classes > 5 else {})
 
@@ -65,21 +61,21 @@ def train_epoch(
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.mixed_precision and device.type == "cuda")
     with tqdm(total=len(loader.dataset), unit="clip", desc=label, leave=False, disable=not processes.is_first) as bar:
         for clips, targets in loader:
-            sizes = processes.gathered(len(clips))
+            sizes = processes.gathered(len(targets))
             total, before = sum(sizes), sum(sizes[: processes.rank])
             if not total:
                 continue
             if config.flip:
-                mirrored = (torch.rand(total, generator=loader.generator) < 0.5)[before : before + len(clips)]
-                clips[mirrored] = clips[mirrored].flip(-1)
+                drawn = torch.rand(total * loader.segments, generator=loader.generator) < 0.5
+                chosen = drawn[before * loader.segments :][: len(clips)]
+                clips[chosen] = mirrored(clips[chosen], modality=classifier.geometry.modality)
             if config.mixup:
                 clips, targets = mixup(clips, targets, alpha=config.mixup, generator=loader.generator)
             with autocast:
                 output = classifier(clips.to(device))
             kept.add(output.num_bins)
-            loss = F.cross_entropy(
-                output.logits.float(), targets.to(device), label_smoothing=config.label_smoothing, reduction="sum"
-            )
+            logits = consensus(output.logits.float(), len(targets)) if len(targets) else output.logits.float()
+            loss = F.cross_entropy(logits, targets.to(device), label_smoothing=config.label_smoothing, reduction="sum")
             loss = loss / total
             (loss / config.accumulate).backward()
             losses.append(check_loss(loss, label).detach())

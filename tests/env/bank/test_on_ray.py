@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from vidselect_agents.commands.bank import BuildConfig
+from vidselect_agents.commands.bank import engine_of
+from vidselect_agents.commands.options.bank import BuildConfig
 from vidselect_classifiers import make_classifier
 from vidselect_env.bank import bank_spec, build_bank, open_bank
 from vidselect_env.bank.on_ray import RayEngine
@@ -33,11 +34,11 @@ def test_more_actors_than_gpus_are_refused_as_they_would_wait_for_ever():
         RayEngine(num_actors=5)._plan({"GPU": 4.0}, num_nodes=1)
 
 
-def test_options_of_ray_are_refused_without_it(tmp_path):
+def test_options_of_ray_are_refused_without_it():
     with pytest.raises(ValueError, match="of engine ray, not of local"):
-        BuildConfig(out=tmp_path, address="auto")
-    engine = BuildConfig(out=tmp_path, engine="ray", classifier_actors=3, decoders_per_actor=5).make_engine()
-    assert engine == RayEngine(num_actors=3, decoders_per_actor=5)
+        BuildConfig(out="bank", address="auto")
+    config = BuildConfig(out="bank", engine="ray", classifier_actors=3, decoders_per_actor=5)
+    assert engine_of(config) == RayEngine(num_actors=3, decoders_per_actor=5)
 
 
 @pytest.mark.slow
