@@ -23,6 +23,7 @@ from vidselect_env.bank.bank import ClipBank, open_bank
 from vidselect_env.bank.decode import VideoClips, decode_ahead
 from vidselect_env.bank.spec import OUTPUTS, SIGNALS, BankError, BankSpec, SignalSpec, SkimSpec
 from vidselect_env.datasets.base import LabelledVideo, VideoDataset
+from vidselect_env.datasets.flow import is_flow
 from vidselect_env.files import writable_folder
 from vidselect_env.video.clips import ClipGrid
 from vidselect_env.video.errors import VideoError
@@ -43,6 +44,7 @@ def bank_spec(
     A classifier whose clips cost different amounts adds the field `num_bins`; one that gives no features leaves out
     the field of that name.
     """
+    check_modality(dataset, classifier)
     bins_gmacs = gmacs_by_bins(classifier)
     fields = tuple(name for name in fields if name != "features" or classifier.has_features)
     fields = (*fields, "num_bins") if bins_gmacs else tuple(fields)
@@ -59,6 +61,20 @@ def bank_spec(
         bins_gmacs=bins_gmacs,
         crops=crops,
     )
+
+
+def check_modality(dataset: VideoDataset, classifier: ClipClassifier) -> None:
+    """See that a classifier of flow is shown flow, and one of colours none.
+
+    Raises:
+        ValueError: it is the other way round.
+    """
+    shown = "flow" if is_flow(dataset.name) else "rgb"
+    if classifier.geometry.modality != shown:
+        raise ValueError(
+            f"classifier {classifier.label!r} is of modality {classifier.geometry.modality}, and the videos of "
+            f"{dataset.name!r} are {shown}: flow:METHOD:DATASET and --modality flow go together"
+        )
 
 
 def clips_of(classifier: ClipClassifier, *, num_clips: int | None) -> dict[str, Any]:
@@ -145,7 +161,7 @@ def is_whole(folder: Path, spec: BankSpec) -> bool:
         manifest = format.read_manifest(folder)
     except BankError:
         return False
-    return manifest["spec"] == spec.to_json() and all((folder / shard["file"]).exists() for shard in manifest["shards"])
+    return manifest.spec == spec and all((folder / shard.file).exists() for shard in manifest.shards)
 
 
 def claim_folder(folder: Path, spec: BankSpec) -> None:
@@ -178,6 +194,8 @@ class _ShardBuilder:
     ) -> None:
         self._pending: list[Tensor] = []
         self._outputs: list[ClipOutput] = []
+        self._rows: list[Tensor] = []  # of what is classified, which is each candidate's
+        num_different = 0
         videos, fields, skipped = [], [], []
         spans_s: list[Tensor] = []
         for video, future in zip(group, futures, strict=True):
@@ -195,6 +213,8 @@ class _ShardBuilder:
             videos.append(format.BankVideo(video.path, *about))
             spans_s.append(decoded.spans_s)
             fields.append(decoded.fields)
+            self._rows.append(num_different + decoded.clip_of)
+            num_different += len(decoded.clips) // self.spec.crops
             self._pending.append(decoded.clips)
             self._classify(at_least=self.batch_size)
             bar.set_postfix_str(f"{self._clips_per_second(bar, decoded.num_clips):.0f} clips/s")
@@ -225,12 +245,13 @@ class _ShardBuilder:
         """The shard's fields; without a readable video none."""
         if not self._outputs:
             return {}
-        whole = {}
+        whole, rows = {}, torch.cat(self._rows)
         for name in self.spec.fields:
             if name in OUTPUTS:
                 whole[name] = torch.cat([getattr(output, name) for output in self._outputs])
                 if self.spec.crops > 1:
                     whole[name] = whole[name].unflatten(0, (-1, self.spec.crops))
+                whole[name] = whole[name][rows]
             else:
                 whole[name] = torch.cat([fields[name] for fields in decoded])
         return {name: value.contiguous() for name, value in whole.items()}

@@ -29,7 +29,7 @@ class SelectVectorWrapper(VectorWrapper):
         return self.env.step(actions, propensities=propensities)  # type: ignore[call-arg]
 
 
-_RECORDED = ("num_steps", "_last_dump", "_sums", "_updates", "_cumulative_regret")  # by `RecordRollouts`
+_RECORDED = ("num_steps", "_last_dump", "_sums", "_num_ended", "_cumulative_regret")  # by `RecordRollouts`
 BatchedEnv = SelectVectorEnv | SelectVectorWrapper
 
 
@@ -81,6 +81,8 @@ class RecordRollouts(SelectVectorWrapper):
         for name in _RECORDED:
             setattr(self, name, state["own"][name])
         self._sums = {name: value.to(self.device) for name, value in self._sums.items()}
+        if isinstance(self._num_ended, Tensor):
+            self._num_ended = self._num_ended.to(self.device)
 
     def dump(self) -> None:
         """Write the line that is due; nothing if nothing happened since the last."""

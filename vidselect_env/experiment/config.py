@@ -6,12 +6,11 @@ A command's options are these fields, under their own names; what is saved with 
 from __future__ import annotations
 
 import dataclasses
-import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from vidselect_env.fitting.options import ClassifierOptions
-from vidselect_env.settings import LARGEST_SEED, check_settings, typed
+from vidselect_env.settings import LARGEST_SEED, check_settings
 
 _D = TypeVar("_D")
 
@@ -48,6 +47,8 @@ class GridConfig:
             and one that scores frames is also tested on all ten.
         skim_frames: frames of the cheap look at a candidate.
         skim_size: its height and width, in pixels.
+        skim_fit: how frames are brought to that: squash, whatever their shape; or crop, the short side resized and the
+            middle of the long one kept, so that nothing is distorted.
         signals: of compressed video and sound, in the bank: vectors, residual, intra, mel; None for those that
             the agents take.
         signal_frames: frames of a candidate that vectors and residuals are kept of.
@@ -59,6 +60,7 @@ class GridConfig:
     crops: Literal[1, 10] = 1
     skim_frames: int = 8
     skim_size: int = 32
+    skim_fit: Literal["squash", "crop"] = "squash"
     signals: tuple[str, ...] | None = None
     signal_frames: int = 4
     num_workers: int = 2
@@ -81,9 +83,13 @@ class ProblemConfig:
         sections: M, parts of a video that one clip each is chosen from.
         clips: N, candidates a section.
         test_sections: M in testing, where another.
+        draw_candidates: in training a section's clips are drawn at random, each within its part, so that all candidates
+            teach; in testing they are the middle ones.
         penalty: of a wrongly classified clip (gamma of DSN's Eq. 6).
         frames: T, candidates that are kept or dropped; None for all of a video's.
         kept: m, how many of them are kept in testing (K of SCSampler).
+        reward: of keeping frames: attention (AS's), correct, log_prob, margin, gain or confidence; or auto: what the
+            agent is made to learn from, else attention.
         omega: reward of turning a wrong prediction right (AS, Eq. 4).
         alpha: weight of a dropped candidate (AS, Eq. 10).
         price: of classifying one more clip of a search, where a right answer is worth 1; frames are its candidates.
@@ -96,9 +102,11 @@ class ProblemConfig:
     sections: int = 6
     clips: int = 3
     test_sections: int | None = None
+    draw_candidates: bool = False
     penalty: float = 0.5
     frames: int | None = 18
     kept: int = 6
+    reward: Literal["auto", "attention", "correct", "log_prob", "margin", "gain", "confidence"] = "auto"
     omega: float = 10.0
     alpha: float = 0.0
     price: float = 0.03
@@ -140,27 +148,6 @@ class ExperimentConfig:
     problem: ProblemConfig = field(default_factory=ProblemConfig)
     classifier: ClassifierOptions = field(default_factory=ClassifierOptions)
     fitting: HeadConfig = field(default_factory=HeadConfig)
-
-
-def from_json(cls: type[_D], data: dict[str, Any]) -> _D:
-    """A dataclass, with dataclasses in it, from what `dataclasses.asdict` gave and JSON kept.
-
-    Raises:
-        ValueError: a field that is not there any more, or is new, or a value of another type or out of range.
-    """
-    types = typing.get_type_hints(cls)
-    if not isinstance(data, dict):
-        raise ValueError(f"{cls.__name__} ({str(data)[:80]!r}) must be an object of settings")
-    names = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    if names != set(data):
-        raise ValueError(f"{cls.__name__} has the fields {sorted(names)}, not {sorted(data)}")
-    values = {}
-    for name, value in data.items():
-        if dataclasses.is_dataclass(types[name]):
-            values[name] = from_json(types[name], value)
-        else:
-            values[name] = typed(value, types[name], name=name)
-    return cls(**values)
 
 
 def changed(config: _D, **changes: Any) -> _D:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-
-from vidselect_classifiers import ClipClassifier, make_classifier
-from vidselect_env.seeding import seeded
 from vidselect_env.settings import check_settings
+
+if TYPE_CHECKING:  # options are read without what they name
+    from vidselect_classifiers import ClipClassifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +20,7 @@ class ClassifierOptions:
         weights: a path, or a published name; None for a fresh network.
         clip_frames: frames the classifier takes at once, where not its own number.
         clip_stride: frames from one of these to the next, where not its own.
+        modality: what it sees: rgb, or flow, of a dataset `flow:METHOD:...`; weights of colours are averaged.
         sgs: the classifier's stage after which similarity guided sampling stands, if it is to have it. Weights
             without it are converted.
         sgs_bins: its number of bins, or of each coordinate; None for what the weights say, or the number of maps.
@@ -40,6 +40,7 @@ class ClassifierOptions:
     weights: str | None = "default"
     clip_frames: int | None = None
     clip_stride: int | None = None
+    modality: Literal["rgb", "flow"] = "rgb"
     sgs: str | None = None
     sgs_bins: int | tuple[int, ...] | None = None
     sgs_kernel: str = "linear"
@@ -61,6 +62,8 @@ class ClassifierOptions:
     def torch_device(self) -> str:
         if self.device != "auto":
             return self.device
+        import torch
+
         return "cuda" if torch.cuda.is_available() else "cpu"
 
     def make_classifier(self, *, seed: int = 0) -> ClipClassifier:
@@ -69,12 +72,16 @@ class ClassifierOptions:
         Raises:
             ValueError: a name that is not known, or weights that do not fit.
         """
+        from vidselect_classifiers import make_classifier
+        from vidselect_env.seeding import seeded
+
         with seeded(seed):
             return make_classifier(
                 self.classifier,
                 weights=self.weights,
                 num_frames=self.clip_frames,
                 frame_stride=self.clip_stride,
+                modality=None if self.modality == "rgb" else self.modality,
                 sgs=self._sampling(),
             )
 
@@ -102,6 +109,8 @@ def check_device(name: str) -> None:
     Raises:
         ValueError: it is not, or there is no such kind.
     """
+    import torch
+
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
