@@ -39,6 +39,7 @@ def cluster():
     ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'vidselect-env[ray]'")
     from ray.cluster_utils import Cluster
 
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # on a machine that does much else
     cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
     cluster.add_node(**NODE)
     cluster.wait_for_nodes()
