@@ -68,10 +68,12 @@ def train(config: TrainConfig, settings: Any, *, folder: Path | None = None) -> 
         raise ValueError(f"agent {config.agent!r} sees the answers: it is a row of every report, and learns nothing")
     needs = needs_of(config.agent, settings)
     check_options(config.problem, needs)
-    resumed, folder = folder is not None, folder or new_run_folder(config.runs, config.agent.replace(":", "."))
+    resumed = folder is not None
+    name = config.agent.replace(":", ".")
     if isinstance(settings, DSNConfig) and settings.joint:
-        return train_jointly(config, settings, folder=folder, resumed=resumed)
+        return train_jointly(config, settings, folder=folder or new_run_folder(config.runs, name), resumed=resumed)
     experiment = make_experiment(config, signals=needs.fields or ())
+    folder = folder or new_run_folder(config.runs, name)
     logger = run_logger(folder)
     env = RecordRollouts(batched(experiment.train_problem(needs), num_envs=config.num_envs), logger)
     for line in describe_problem(env.problem):
