@@ -29,7 +29,7 @@ class SelectVectorWrapper(VectorWrapper):
         return self.env.step(actions, propensities=propensities)  # type: ignore[call-arg]
 
 
-_RECORDED = ("num_steps", "_last_dump", "_sums", "_updates", "_cumulative_regret")  # by `RecordRollouts`
+_RECORDED = ("num_steps", "_last_dump", "_sums", "_num_ended", "_cumulative_regret")  # by `RecordRollouts`
 BatchedEnv = SelectVectorEnv | SelectVectorWrapper
 
 
