@@ -1,4 +1,4 @@
-"""Clips a second of joint training's two steps on live videos, beside those of the classifier alone on the same batches.
+"""Clips a second of the two steps of joint training on live videos, beside the classifier alone on the same batches.
 
     python scripts/measure/live.py --dataset synthetic --num-videos 64 --num-envs 16
     python scripts/measure/live.py --dataset folder:VIDEOS --classifier r3d_18 --weights None --device cuda
