@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
+import resource
 import subprocess
+import sys
 from collections.abc import Collection
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
 
 from vidselect_env.files import write_json
@@ -95,6 +98,15 @@ def read_config(folder: Path) -> dict[str, Any]:
             f"{str(folder)!r} was saved in run format {found}, and this version reads {RUN_FORMAT}: train it again"
         )
     return config
+
+
+def memory_used() -> str:
+    """The most memory that this process has had, resident and on a GPU, in words."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    words = f"{most / 2**30:.2f} GiB resident at most"
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        words += f", {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB on the GPU"
+    return words
 
 
 def run_logger(folder: Path) -> Logger:

@@ -26,6 +26,7 @@ from vidselect_env.evaluation.references import REFERENCES, Reference
 from vidselect_env.evaluation.report import sweep_budgets, write_report
 from vidselect_env.evaluation.table import print_table, write_csv
 from vidselect_env.experiment.banks import Experiment
+from vidselect_env.experiment.run import memory_used
 
 
 def report(folder: Path, agent: Any, experiment: Experiment, *, name: str, seed: int, facts: Mapping[str, Any]) -> None:
@@ -45,6 +46,7 @@ def report(folder: Path, agent: Any, experiment: Experiment, *, name: str, seed:
         "classifier": classifier,
         "problem": test.description,
         **facts,
+        "memory": memory_used(),
     }
     title = f"{name} on {data.dataset}"
     pictures = draw_pictures(folder, agent, test, name=name)
