@@ -26,10 +26,8 @@ from typing import Any
 import matplotlib.pyplot  # noqa: F401  what the forked processes need, imported once
 import tensorboard.summary  # noqa: F401
 import torch
-import torch.utils.tensorboard  # noqa: F401
+import torch.utils.tensorboard
 
-import vidselect_agents.attention  # noqa: F401
-import vidselect_agents.dsn
 from vidselect_agents import commands
 from vidselect_agents.commands import bank, benchmark, classifier, evaluate, recognise, train  # noqa: F401
 

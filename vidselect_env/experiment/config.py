@@ -47,6 +47,8 @@ class GridConfig:
             and one that scores frames is also tested on all ten.
         skim_frames: frames of the cheap look at a candidate.
         skim_size: its height and width, in pixels.
+        skim_fit: how frames are brought to that: squash, whatever their shape; or crop, the short side resized and the
+            middle of the long one kept, so that nothing is distorted.
         signals: of compressed video and sound, in the bank: vectors, residual, intra, mel; None for those that
             the agents take.
         signal_frames: frames of a candidate that vectors and residuals are kept of.
@@ -58,6 +60,7 @@ class GridConfig:
     crops: Literal[1, 10] = 1
     skim_frames: int = 8
     skim_size: int = 32
+    skim_fit: Literal["squash", "crop"] = "squash"
     signals: tuple[str, ...] | None = None
     signal_frames: int = 4
     num_workers: int = 2

@@ -6,6 +6,8 @@ vidselect train --agent dsn --help: lists the agent's own settings too
 
 vidselect train --resume runs/dsn-...: one with --checkpoint-every that was stopped
 
+vidselect train --recipe NAME --root FOLDER --dry-run: a paper's experiment; --recipe NAME --help lists more
+
 A saved run is evaluated on something else by `vidselect evaluate RUN`.
 """
 
@@ -15,11 +17,12 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from vidselect_agents.commands.options import read
+from vidselect_agents.commands.options import read, recipe
+from vidselect_agents.commands.options.recipe import RecipeConfig
 from vidselect_env.experiment.config import ExperimentConfig
 from vidselect_env.settings import LARGEST_SEED, check_settings
 
@@ -34,7 +37,10 @@ class TrainConfig(ExperimentConfig):
             sections, M steps each); of a search, its steps.
         num_envs: sub-environments stepped together, and the batch of a gradient step.
         evaluate_every: evaluate on the test split after so many steps (0: only at the end).
-        checkpoint_every: write what is needed to go on after so many steps (0: never), for --resume RUN.
+        checkpoint_every: write what is needed to go on after so many steps (0: never, and of joint training after
+            every epoch), for --resume RUN.
+        keep_videos: of joint training, decoded videos that are kept in memory.
+        val_views: of joint training, crops of a clip on val: centre, three or ten.
         seed: of the agent and its environment.
         runs: the folder that the run's folder is made in.
     """
@@ -44,6 +50,8 @@ class TrainConfig(ExperimentConfig):
     num_envs: int = 64
     evaluate_every: int = 1_600
     checkpoint_every: int = 0
+    keep_videos: int = 64
+    val_views: Literal["centre", "three", "ten"] = "centre"
     seed: int = 0
     runs: Path = Path("runs")
 
@@ -51,7 +59,7 @@ class TrainConfig(ExperimentConfig):
         amounts = ("evaluate_every", "checkpoint_every", "seed")
         check_settings(
             self,
-            at_least=dict.fromkeys(("total_timesteps", "num_envs"), 1) | dict.fromkeys(amounts, 0),
+            at_least=dict.fromkeys(("total_timesteps", "num_envs", "keep_videos"), 1) | dict.fromkeys(amounts, 0),
             at_most={"seed": LARGEST_SEED},
         )
 
@@ -61,6 +69,7 @@ class _Named:
     agent: str | None = None
     environment: str = "auto"
     resume: Path | None = None
+    recipe: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,13 +85,15 @@ class ResumeConfig:
     trust: bool = False
 
 
-def parse(arguments: Sequence[str]) -> ResumeConfig | tuple[TrainConfig, Any]:
+def parse(arguments: Sequence[str]) -> ResumeConfig | RecipeConfig | tuple[TrainConfig, Any]:
     """The run's configuration and the agent's own settings, or which run goes on.
 
     Without `--agent` help does not list any agent's settings: it would take seconds to import it.
     """
     asks_help = bool({"-h", "--help"} & set(arguments))
     known = read(_Named, arguments, return_unknown_args=True, add_help=False)[0]
+    if known.recipe is not None:
+        return recipe.parse(arguments)
     if known.resume is not None:
         return read(ResumeConfig, arguments, prog="vidselect train", description=__doc__)
     if asks_help and known.agent is None:
