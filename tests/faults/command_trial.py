@@ -26,10 +26,10 @@ from typing import Any
 import matplotlib.pyplot  # noqa: F401  what the forked processes need, imported once
 import tensorboard.summary  # noqa: F401
 import torch
-import torch.utils.tensorboard  # noqa: F401
+import torch.utils.tensorboard
 
-import vidselect_agents.attention  # noqa: F401
 import vidselect_agents.dsn
+import vidselect_agents.max_response  # noqa: F401
 from vidselect_agents import commands
 from vidselect_agents.commands import bank, benchmark, classifier, evaluate, recognise, train  # noqa: F401
 

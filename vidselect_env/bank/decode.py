@@ -41,18 +41,15 @@ class VideoClips:
     spans_s: Tensor
 
 
-def decode_video(video: LabelledVideo, *, spec: BankSpec, allow_corrupt: bool = False) -> VideoClips:
+def decode_video(video: LabelledVideo, *, spec: BankSpec) -> VideoClips:
     """Decode every candidate of a video once: clips at the classifier's size, and whatever cheap looks `spec` has.
-
-    Args:
-        allow_corrupt: take damaged frames as they come, see `index_video`.
 
     Raises:
         VideoError: the file cannot be read, or has not the signals asked for.
     """
     from torchvision.transforms.functional import ten_crop  # takes a second to import
 
-    index = index_video(video.path, start_s=video.start_s, end_s=video.end_s, allow_corrupt=allow_corrupt)
+    index = index_video(video.path, start_s=video.start_s, end_s=video.end_s, allow_corrupt=spec.allow_corrupt)
     frames = spec.grid.frame_indices(index.info.num_frames)
     size = FrameSize(spec.clip_resize, spec.clip_crop)
     if spec.crops == 10:
@@ -137,11 +134,10 @@ def decode_ahead(
     *,
     spec: BankSpec,
     num_workers: int,
-    allow_corrupt: bool = False,
 ) -> Generator[Iterator[Future[VideoClips]]]:
     """For every shard, its videos' futures; decoding runs on into the next shard."""
     videos = (video for _, group in todo for video in group)
-    decode = partial(decode_video, spec=spec, allow_corrupt=allow_corrupt)
+    decode = partial(decode_video, spec=spec)
     with closing(ordered_ahead(decode, videos, num_workers=num_workers, ahead=2 * num_workers + 2)) as futures:
         for _, group in todo:
             yield (next(futures) for _ in group)

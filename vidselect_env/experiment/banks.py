@@ -134,6 +134,7 @@ def looks_spec(config: ExperimentConfig, classifier: ClipClassifier, fields: Col
         fields=tuple(fields),
         skim=skim_spec(config.grid) if "skim" in fields else None,
         signals=signal_spec(config.grid) if set(fields) & set(SIGNALS) else None,
+        allow_corrupt=config.grid.allow_corrupt,
     )
 
 
@@ -173,6 +174,7 @@ def _bank(
         skim=skim_spec(grid),
         signals=signal_spec(grid) if signals else None,
         crops=grid.crops,
+        allow_corrupt=grid.allow_corrupt,
         device=config.classifier.torch_device,
         batch_size=grid.clips_per_batch,
         num_workers=grid.num_workers,

@@ -66,7 +66,7 @@ def recognise(
             looks at, or the selector chooses nothing in it.
     """
     clock = _Clock()
-    index = index_video(path, start_s=start_s, end_s=end_s)
+    index = index_video(path, start_s=start_s, end_s=end_s, allow_corrupt=spec.allow_corrupt)
     clock.lap("index")
     source = LookSource(index, spec=spec)
     try:

@@ -20,6 +20,7 @@ from vidselect_env.bank import BankSpec, ClipBank, SkimSpec, bank_spec, build_ba
 from vidselect_env.datasets import VideoDataset, load_dataset
 from vidselect_env.evaluation.adaptive import adaptive_cost, describe
 from vidselect_env.fitting.options import ClassifierOptions
+from vidselect_env.seeding import deterministic
 from vidselect_env.settings import check_settings
 
 
@@ -37,9 +38,11 @@ class BuildConfig(ClassifierOptions):
         fields: what is stored of each candidate: logits, features, skim, vectors, residual, intra, mel.
         skim_frames: frames of the cheap look at a candidate.
         skim_size: its height and width, in pixels.
+        allow_corrupt: take damaged frames as they come, rather than skip their videos.
         on_error: skip a video that cannot be read, or stop there.
         batch_size: clips the classifier takes at once.
         num_workers: decoding threads.
+        deterministic: the same bytes whatever the number of threads: slower.
     """
 
     out: Path
@@ -51,9 +54,11 @@ class BuildConfig(ClassifierOptions):
     fields: tuple[str, ...] = ("logits", "features", "skim")
     skim_frames: int = 8
     skim_size: int = 32
+    allow_corrupt: bool = False
     on_error: Literal["skip", "raise"] = "skip"
     batch_size: int = 32
     num_workers: int = 2
+    deterministic: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,6 +78,7 @@ class BuildConfig(ClassifierOptions):
             num_clips=self.candidates,
             fields=self.fields,
             crops=self.crops,
+            allow_corrupt=self.allow_corrupt,
             skim=SkimSpec(num_frames=self.skim_frames, resize=size, crop=size),
         )
 
@@ -110,16 +116,17 @@ def build(config: BuildConfig) -> ClipBank:
     """Build and describe it."""
     dataset, classifier = config.load(), config.make_classifier()
     spec = config.spec(dataset, classifier)
-    bank = build_bank(
-        config.out,
-        dataset,
-        classifier,
-        spec=spec,
-        batch_size=config.batch_size,
-        num_workers=config.num_workers,
-        device=config.torch_device,
-        on_error=config.on_error,
-    )
+    with deterministic(config.deterministic):
+        bank = build_bank(
+            config.out,
+            dataset,
+            classifier,
+            spec=spec,
+            batch_size=config.batch_size,
+            num_workers=config.num_workers,
+            device=config.torch_device,
+            on_error=config.on_error,
+        )
     _print(bank.summary())
     if spec.bins_gmacs:
         _print(f"cost        {describe(adaptive_cost(bank))}")

@@ -28,7 +28,7 @@ from vidselect_env.experiment.banks import Experiment, make_experiment
 from vidselect_env.experiment.config import ExperimentConfig, changed
 from vidselect_env.experiment.problems import batched, make_problem, steps_of
 from vidselect_env.experiment.run import run_logger
-from vidselect_env.files import write_json
+from vidselect_env.files import clear_leftovers, make_folder, write_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,8 @@ def one(
 ) -> None:
     """Train and evaluate one agent with one seed, and write its result."""
     file = result_file(out, agent, seed)
-    file.parent.mkdir(exist_ok=True, parents=True)
+    make_folder(file.parent)
+    clear_leftovers(file.parent)
     needs, environment = needs_with_settings(agent)
     config = experiment.config if environment is None else changed(experiment.config, environment=environment)
     selector, timing = _trained(

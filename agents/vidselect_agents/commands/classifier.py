@@ -24,6 +24,7 @@ from vidselect_env.experiment.run import new_run_folder, read_config, run_logger
 from vidselect_env.fitting.head import bank_head, with_head
 from vidselect_env.fitting.options import ClassifierOptions
 from vidselect_env.fitting.training import FitConfig, fit
+from vidselect_env.seeding import deterministic
 from vidselect_env.settings import LARGEST_SEED, check_settings, from_json
 
 
@@ -40,6 +41,7 @@ class ClassifierConfig(ClassifierOptions):
         clips: with head_only, clips of each video that the head is fitted on.
         l2: with head_only, weight of the squared norm of the head.
         seed: of everything random.
+        deterministic: the same bytes whatever the number of threads: slower.
         runs: the folder that the run's folder is made in.
         resume: a run that was stopped: it goes on with its own settings, whatever else is given.
         trust: import a classifier that the resumed run names as package.module:builder.
@@ -54,6 +56,7 @@ class ClassifierConfig(ClassifierOptions):
     clips: int = 10
     l2: float = 1e-2
     seed: int = 0
+    deterministic: bool = False
     runs: Path = Path("runs")
     resume: Path | None = None
     trust: bool = False
@@ -87,6 +90,11 @@ def main(arguments: Sequence[str]) -> None:
 
 def train(config: ClassifierConfig, folder: Path | None) -> None:
     """Train into a run folder, whose `weights.safetensors` every `--weights` option takes; None for a new one."""
+    with deterministic(config.deterministic):
+        _train(config, folder)
+
+
+def _train(config: ClassifierConfig, folder: Path | None) -> None:
     classifier = config.make_classifier(seed=config.seed)  # first: it is quick, and wrong names are found
     train_set, test_set = (
         load_dataset(config.dataset, split=split, num_videos=config.num_videos, seed=config.seed)

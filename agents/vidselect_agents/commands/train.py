@@ -31,7 +31,9 @@ from vidselect_env.experiment.banks import Experiment, make_experiment
 from vidselect_env.experiment.config import ExperimentConfig
 from vidselect_env.experiment.problems import batched, steps_of
 from vidselect_env.experiment.run import HEAD, new_run_folder, run_logger, write_config
+from vidselect_env.files import clear_leftovers
 from vidselect_env.fitting.head import save_head
+from vidselect_env.seeding import deterministic
 from vidselect_env.settings import LARGEST_SEED, check_settings
 
 
@@ -47,6 +49,7 @@ class TrainConfig(ExperimentConfig):
         evaluate_every: evaluate on the test split after so many steps (0: only at the end).
         checkpoint_every: write what is needed to go on after so many steps (0: never), for --resume RUN.
         seed: of the agent and its environment.
+        deterministic: the same bytes whatever the number of threads: slower.
         runs: the folder that the run's folder is made in.
     """
 
@@ -56,6 +59,7 @@ class TrainConfig(ExperimentConfig):
     evaluate_every: int = 1_600
     checkpoint_every: int = 0
     seed: int = 0
+    deterministic: bool = False
     runs: Path = Path("runs")
 
     def __post_init__(self) -> None:
@@ -120,6 +124,7 @@ def resume(folder: Path, *, trust: bool = False) -> Path:
     check_resumable(config.agent)
     if (folder / REPORT).exists():
         raise ValueError(f"{str(folder)!r} is finished: there is nothing to go on with")
+    clear_leftovers(folder)
     return train(config, settings, folder=folder)
 
 
@@ -129,6 +134,11 @@ def train(config: TrainConfig, settings: Any, *, folder: Path | None = None) -> 
     Args:
         folder: of a run that goes on; None for a new one.
     """
+    with deterministic(config.deterministic):
+        return _train(config, settings, folder)
+
+
+def _train(config: TrainConfig, settings: Any, folder: Path | None) -> Path:
     if config.checkpoint_every:
         check_resumable(config.agent)
     needs = needs_of(config.agent, settings)
