@@ -17,7 +17,7 @@ from vidselect_env.envs.sources import BankSource
 from vidselect_env.experiment.recognise import Recognition
 from vidselect_env.seeding import deterministic
 
-NAMES = ("clip [red].mp4", "[/b]", "[bold]x[/bold]", "[link=file:///x]y[/link]", ":smile:", "\\[red]")
+NAMES = ("clip [red].mp4", "[/b]", "[bold]x[/bold]", "[link=x]y[/link]", ":smile:", "\\[red]")
 
 
 @pytest.mark.parametrize("name", NAMES)

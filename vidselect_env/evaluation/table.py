@@ -88,8 +88,8 @@ def print_table(results: Sequence[Result], *, title: str, extra: Sequence[Column
         table.add_column(escape(column.heading).replace(" ", "\n", 1), justify="right", no_wrap=True)
     for name, rows in grouped(results).items():
         table.add_row(escape(name), *cells(rows, columns))
-    needed = Console(width=1000).measure(table).maximum
-    Console(width=max(Console().width, needed)).print(table)
+    needed = Console(width=1000, emoji=False).measure(table).maximum
+    Console(width=max(Console().width, needed), emoji=False).print(table)
 
 
 def write_csv(path: Path, results: Sequence[Result]) -> None:

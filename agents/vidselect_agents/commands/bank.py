@@ -134,4 +134,4 @@ def build(config: BuildConfig) -> ClipBank:
 
 
 def _print(text: str) -> None:
-    Console(highlight=False, soft_wrap=True, markup=False).print(text)
+    Console(highlight=False, soft_wrap=True, markup=False, emoji=False).print(text)

@@ -123,7 +123,9 @@ def _train(config: ClassifierConfig, folder: Path | None) -> None:
         )
         logger.close()
     Console().print(f"Top-1 of single test clips: {100 * accuracy:.1f} %", highlight=False)
-    Console().print(f"weights: {folder / 'weights.safetensors'}", highlight=False, soft_wrap=True, markup=False)
+    Console(emoji=False).print(
+        f"weights: {folder / 'weights.safetensors'}", highlight=False, soft_wrap=True, markup=False
+    )
 
 
 def fit_head_only(

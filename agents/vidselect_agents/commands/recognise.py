@@ -99,7 +99,7 @@ def with_saved_head(classifier: ClipClassifier, saved: SavedRun) -> ClipClassifi
 
 def show(video: Path, found: Recognition, class_names: tuple[str, ...], *, top: int) -> None:
     """The most probable classes, where they were seen, and the time that each part took."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, emoji=False)
     console.print(escape(str(video)))
     table = Table()
     table.add_column("class")

@@ -57,7 +57,7 @@ def report(folder: Path, agent: Any, experiment: Experiment, *, name: str, seed:
     page = write_page(folder, results, sweep, pages, title=title, agent=name, facts=told, references=dashed)
     path = write_report(folder, results, sweep, title=title, facts=told, pictures=pictures, references=dashed)
     print_table(results, title=title)
-    Console().print(f"report: {path} and {page.name}", highlight=False, soft_wrap=True, markup=False)
+    Console(emoji=False).print(f"report: {path} and {page.name}", highlight=False, soft_wrap=True, markup=False)
 
 
 def references(test: SelectionProblem, *, seed: int) -> dict[str, Selector | Reference]:
