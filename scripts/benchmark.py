@@ -1,6 +1,8 @@
 """Compare agents over seeds: `vidselect benchmark`."""
 
-from vidselect_agents.commands.benchmark import main
+import sys
+
+from vidselect_agents.commands import main
 
 if __name__ == "__main__":
-    main()
+    main(["benchmark", *sys.argv[1:]])

@@ -1,6 +1,8 @@
 """Build a bank: `vidselect bank build`."""
 
-from vidselect_agents.commands.bank import build_main
+import sys
+
+from vidselect_agents.commands import main
 
 if __name__ == "__main__":
-    build_main()
+    main(["bank", "build", *sys.argv[1:]])

@@ -1,6 +1,8 @@
 """Report a saved run: `vidselect evaluate`."""
 
-from vidselect_agents.commands.evaluate import main
+import sys
+
+from vidselect_agents.commands import main
 
 if __name__ == "__main__":
-    main()
+    main(["evaluate", *sys.argv[1:]])

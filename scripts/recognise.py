@@ -1,6 +1,8 @@
 """Recognise videos with a run: `vidselect recognise`."""
 
-from vidselect_agents.commands.recognise import main
+import sys
+
+from vidselect_agents.commands import main
 
 if __name__ == "__main__":
-    main()
+    main(["recognise", *sys.argv[1:]])

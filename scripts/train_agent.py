@@ -1,6 +1,8 @@
 """Train an agent: `vidselect train`."""
 
-from vidselect_agents.commands.train import main
+import sys
+
+from vidselect_agents.commands import main
 
 if __name__ == "__main__":
-    main()
+    main(["train", *sys.argv[1:]])

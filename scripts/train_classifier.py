@@ -1,6 +1,8 @@
 """Train a clip classifier: `vidselect classifier`."""
 
-from vidselect_agents.commands.classifier import main
+import sys
+
+from vidselect_agents.commands import main
 
 if __name__ == "__main__":
-    main()
+    main(["classifier", *sys.argv[1:]])

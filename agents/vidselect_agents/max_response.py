@@ -10,28 +10,25 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
-from vidselect_agents.supervised import ObservationScorer
+from vidselect_agents.supervised import ObservationScorer, ObservationScorerConfig
 from vidselect_env.datasets.labels import label_shares
 from vidselect_env.envs.contract import Answers
 from vidselect_env.settings import check_settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaxResponseConfig:
+class MaxResponseConfig(ObservationScorerConfig):
     """Max response's settings; the light classifier is trained by cross-entropy.
 
     Args:
-        scorer: its backbone: auto, r2d18, r2d or mlp, as DSN's.
-        learning_rate: Adam's, decayed to zero by a cosine.
-        weight_decay: Adam's.
+        label_smoothing: of the cross-entropy.
     """
 
-    scorer: str = "auto"
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-4
+    label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        check_settings(self, at_least={"weight_decay": 0}, above={"learning_rate": 0})
+        super().__post_init__()
+        check_settings(self, at_least={"label_smoothing": 0}, at_most={"label_smoothing": 1})
 
 
 class MaxResponse(ObservationScorer):
@@ -51,4 +48,5 @@ class MaxResponse(ObservationScorer):
 
     def loss_of(self, outputs: Tensor, answers: Answers, valid: Tensor) -> Tensor:
         shares = label_shares(answers.targets.to(self.device))[:, None]
-        return F.cross_entropy(outputs[valid], shares.expand_as(outputs)[valid])
+        smoothing = self.config.label_smoothing
+        return F.cross_entropy(outputs[valid], shares.expand_as(outputs)[valid], label_smoothing=smoothing)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from vidselect_agents.ranking_losses import weighted_ranking_loss
-from vidselect_agents.supervised import ObservationScorer
+from vidselect_agents.supervised import ObservationScorer, ObservationScorerConfig
 from vidselect_env.envs.contract import Answers, Needs
 from vidselect_env.envs.rewards import label_probability
 from vidselect_env.settings import check_settings
@@ -20,28 +20,23 @@ WORTHS = ("largest_logit", "label")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RankingConfig:
+class RankingConfig(ObservationScorerConfig):
     """Ranking's settings.
 
     Args:
-        scorer: its backbone: auto, r2d18, r2d or mlp, as DSN's.
         worth: what candidates are ordered by, and pairs weighted by the difference of: the classifier's
             largest_logit, or its probability of the label.
         margin: the lead that the worthier of a pair is asked for.
-        learning_rate: Adam's, decayed to zero by a cosine.
-        weight_decay: Adam's.
     """
 
-    scorer: str = "auto"
     worth: str = "largest_logit"
     margin: float = 1.0
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-4
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.worth not in WORTHS:
             raise ValueError(f"worth ({self.worth!r}) must be one of {', '.join(WORTHS)}")
-        check_settings(self, at_least={"margin": 0, "weight_decay": 0}, above={"learning_rate": 0})
+        check_settings(self, at_least={"margin": 0})
 
 
 class Ranking(ObservationScorer):

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from vidselect_agents.base import FILE_NAME, Agent
-from vidselect_agents.settings import NoSettings, restored, tuned, with_settings
-from vidselect_agents.thirdparty import ThirdParty
+from vidselect_agents.settings import restored, tuned, with_settings
+from vidselect_agents.thirdparty import ThirdParty, settings_of_constructor
 from vidselect_classifiers.registry import lookup
 from vidselect_env.envs.contract import LookShapes, Needs, doors_of
 from vidselect_env.envs.wrappers import BatchedEnv
@@ -23,10 +23,12 @@ AGENTS: dict[str, Any] = {
     "loudest": "vidselect_agents.references:LoudestReference",
     "max_response": "vidselect_agents.max_response:MaxResponse",
     "ranking": "vidselect_agents.ranking:Ranking",
+    "truth_spans": "vidselect_agents.truth_spans:TruthSpans",
     "mgsampler": "vidselect_agents.mgsampler:MGSampler",
     "scsampler": "vidselect_agents.scsampler:SCSampler",
     "dsn": "vidselect_agents.dsn:DSN",
     "as": "vidselect_agents.attention:AttentionAwareSampling",
+    "plackett_luce": "vidselect_agents.plackett_luce:PlackettLuce",
     "search": "vidselect_agents.search:Search",
     "ppo": "vidselect_agents.sb3.agents:PPOAgent",
     "a2c": "vidselect_agents.sb3.agents:A2CAgent",
@@ -72,7 +74,7 @@ def is_ours(cls: Any) -> bool:
 def config_class(name: str) -> type:
     """The dataclass of an agent's own settings."""
     cls = agent_class(name)
-    return cls.config_class if is_ours(cls) else doors_of(cls)["config_class"] or NoSettings
+    return cls.config_class if is_ours(cls) else doors_of(cls)["config_class"] or settings_of_constructor(cls)
 
 
 def needs_of(name: str, settings: Any) -> Needs:

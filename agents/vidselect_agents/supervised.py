@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from vidselect_agents.base import Agent, Callback
 from vidselect_agents.scorers.candidates import gmacs_of_observations, make_backbone
+from vidselect_agents.steps import StepsConfig
 from vidselect_env.envs.contract import Answers, Looks, LookShapes
 from vidselect_env.envs.wrappers import BatchedEnv
 from vidselect_env.seeding import GlobalGenerators, seeded
@@ -22,8 +24,7 @@ from vidselect_env.seeding import GlobalGenerators, seeded
 class SupervisedAgent(Agent):
     """Scores every candidate, and learns by a loss of the contexts that the environment draws.
 
-    A subclass gives `modules`, `loss` and `scores`; its configuration has `learning_rate` and `weight_decay`,
-    Adam's, the first decayed to zero by a cosine.
+    A subclass gives `modules`, `loss` and `scores`; its configuration is a `StepsConfig`.
     """
 
     resumable = True
@@ -44,17 +45,15 @@ class SupervisedAgent(Agent):
         return looks.choice.action(self.scores(looks))
 
     def parameter_groups(self) -> Sequence[dict]:
-        """What Adam trains."""
+        """What is trained."""
         return [{"params": list(self.modules().parameters())}]
 
     def learn(
         self, env: BatchedEnv, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False
     ) -> Agent:
         networks = self.modules()
-        optimizer = torch.optim.Adam(
-            self.parameter_groups(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay
-        )
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, -(-total_timesteps // env.num_envs))
+        optimizer = self.config.make_optimizer(self.parameter_groups())
+        schedule = self.config.make_schedule(optimizer, total=-(-total_timesteps // env.num_envs))
         env.reset(seed=self.seed)
         # Nothing is learned from rewards: the actions only make the environment go on, and are logged.
         looks = env.looks(())
@@ -75,8 +74,22 @@ class SupervisedAgent(Agent):
         return self
 
 
+@dataclass(frozen=True, kw_only=True)
+class ObservationScorerConfig(StepsConfig):
+    """What every scorer of observations is told.
+
+    Args:
+        scorer: its backbone: auto, r2d18, r2d, r2d_bf16 or mlp, as DSN's.
+    """
+
+    scorer: str = "auto"
+
+
 class ObservationScorer(SupervisedAgent):
     """One whose network sees an observation of each candidate by itself: the backbone `config.scorer`, and a layer."""
+
+    config_class = ObservationScorerConfig
+    config: ObservationScorerConfig
 
     def __init__(
         self, shapes: LookShapes, *, config: Any = None, seed: int = 0, device: str | torch.device = "cpu"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,3 +43,18 @@ class ThirdParty(Adapted):
     def save(self, path: str | Path) -> None:
         if self.doors["save"] is not None:
             self.doors["save"](path)
+
+
+_GIVEN = ("env", "seed", "device", "config")  # what `make_agent` gives a constructor, and no setting
+
+
+def settings_of_constructor(cls: Any) -> type:
+    """The settings of a class without `config_class`, a dataclass: its constructor's parameters with plain defaults."""
+    fields: list[Any] = [
+        (name, type(each.default), dataclasses.field(default=each.default))
+        for name, each in inspect.signature(cls).parameters.items()
+        if name not in _GIVEN and type(each.default) in (bool, int, float, str)
+    ]
+    made = dataclasses.make_dataclass(f"{getattr(cls, '__name__', 'Agent')}Settings", fields, frozen=True, kw_only=True)
+    made.__doc__ = "The agent's own settings: parameters of its constructor."
+    return made

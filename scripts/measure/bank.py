@@ -15,7 +15,8 @@ import torch
 import tyro
 from rich.console import Console
 
-from vidselect_agents.commands.bank import BuildConfig
+from vidselect_agents.commands.bank import load, spec_of
+from vidselect_agents.commands.options.bank import BuildConfig
 from vidselect_classifiers import ClipClassifier
 from vidselect_env.bank import build_bank
 from vidselect_env.bank.decode import decode_video
@@ -37,8 +38,8 @@ class BankSpeedConfig(BuildConfig):
 
 def main() -> None:
     config = tyro.cli(BankSpeedConfig, description=__doc__)
-    dataset, classifier, device = config.load(), config.make_classifier(), config.torch_device
-    spec = config.spec(dataset, classifier)
+    dataset, classifier, device = load(config), config.make_classifier(), config.torch_device
+    spec = spec_of(config, dataset, classifier)
     clips = torch.cat([decode_video(video, spec=spec).clips for video in dataset.videos])
     classifier = classifier.to(device)
     classify(classifier, clips[: config.batch_size], config.batch_size, device)

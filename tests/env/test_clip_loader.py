@@ -8,7 +8,8 @@ import torch
 from vidselect_classifiers import ClipGeometry, make_classifier
 from vidselect_env.datasets import LabelledVideo, VideoDataset, load_dataset
 from vidselect_env.fitting.augmentation import ClipJitter
-from vidselect_env.fitting.loader import SAMPLERS, ClipLoader, clip_frames
+from vidselect_env.fitting.fit_config import SAMPLERS
+from vidselect_env.fitting.loader import ClipLoader, clip_frames
 from vidselect_env.fitting.training import FitConfig
 from vidselect_env.video.decode import FrameSize, read_frames
 from vidselect_env.video.index import probe

@@ -112,10 +112,8 @@ from vidselect_env.datasets import load_dataset
 dataset = load_dataset("folder:{self.videos}", split="train")
 model = make_classifier("tiny_r3d", weights={str(self.weights)!r})
 spec = bank_spec(dataset, model, num_clips=2, skim=SkimSpec(num_frames=2, resize=(8, 8), crop=(8, 8)))
-from vidselect_agents.commands import door
-build = lambda arguments: build_bank(
-    {str(bank)!r}, dataset, model, spec=spec, shard_videos=1, batch_size=2, num_workers=1, progress=False)
-door(build)([])
+GUARDED(lambda: build_bank(
+    {str(bank)!r}, dataset, model, spec=spec, shard_videos=1, batch_size=2, num_workers=1, progress=False))
 """
 
     def command(self, *arguments: str) -> str:

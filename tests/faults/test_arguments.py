@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 from vidselect_agents import commands
-from vidselect_agents.commands.bank import BuildConfig
-from vidselect_agents.commands.benchmark import BenchmarkConfig
-from vidselect_agents.commands.classifier import ClassifierConfig
-from vidselect_agents.commands.evaluate import EvaluateConfig
-from vidselect_agents.commands.recognise import RecogniseConfig
-from vidselect_agents.commands.train import TrainConfig
+from vidselect_agents.commands.options.bank import BuildConfig, ImportConfig
+from vidselect_agents.commands.options.benchmark import BenchmarkConfig
+from vidselect_agents.commands.options.classifier import ClassifierConfig
+from vidselect_agents.commands.options.evaluate import EvaluateConfig
+from vidselect_agents.commands.options.recognise import RecogniseConfig
+from vidselect_agents.commands.options.train import TrainConfig
 from vidselect_agents.registry import settings_of
 
 AGENTS = ("dsn", "as", "max_response", "ranking", "mgsampler", "scsampler", "search", "ppo", "dqn")
@@ -63,6 +63,7 @@ def generated() -> Iterator[list[str]]:
     for command, config in {
         ("train",): TrainConfig,
         ("bank", "build", "--out", "x"): BuildConfig,
+        ("bank", "import", "--arrays", "x", "--out", "x", "--dataset", "csv:x"): ImportConfig,
         ("classifier",): ClassifierConfig,
         ("benchmark",): BenchmarkConfig,
         ("evaluate", "x"): EvaluateConfig,
@@ -71,10 +72,12 @@ def generated() -> Iterator[list[str]]:
         for name, hint in leaves(config):
             for value in wrong_values(name, hint):
                 yield [*command, f"--{name.replace('_', '-')}", value]
+    taken = {name for name, _ in leaves(TrainConfig)}
     for agent in AGENTS:
         for name, hint in leaves(type(settings_of(agent))):
             for value in wrong_values(name, hint):
-                yield ["train", "--agent", agent, f"--{name.replace('_', '-')}", value]
+                option = f"agent_{name}" if name in taken else name
+                yield ["train", "--agent", agent, f"--{option.replace('_', '-')}", value]
 
 
 # Arguments, and words that the line must have.
@@ -82,7 +85,7 @@ BY_HAND: list[tuple[list[str], tuple[str, ...]]] = [
     (["tarin"], ("tarin", "train")),
     (["--version-of-what"], ("--version-of-what",)),
     (["train", "--agent", "dns"], ("dns", "dsn")),
-    (["train", "--agent", "oracle"], ("oracle", "sees the answers")),
+    (["train", "--agent", "oracle"], ("oracle",)),
     (["train", "--agent", "no_such_module:Agent"], ("no_such_module",)),
     (["train", "--agent", "json:NoSuch"], ("NoSuch",)),
     (["train", "--agent", ""], ("agent",)),
@@ -118,7 +121,6 @@ BY_HAND: list[tuple[list[str], tuple[str, ...]]] = [
     (["bank"], ("build", "show")),
     (["bank", "mend"], ("mend",)),
     (["bank", "build"], ("--out",)),
-    (["bank", "build", "--out", "FILE", "--dataset", "folder:VIDEOS"], ("FILE",)),
     (["bank", "build", "--out", "x", "--fields", "smell", "--dataset", "folder:VIDEOS"], ("smell", "logits")),
     (["bank", "build", "--out", "x", "--fields", "--dataset", "folder:VIDEOS"], ("fields",)),
     (["bank", "build", "--out", "x", "--dataset", "folder:VIDEOS", "--split", "nights"], ("nights",)),
@@ -127,7 +129,7 @@ BY_HAND: list[tuple[list[str], tuple[str, ...]]] = [
     (["bank", "show", "MISSING"], ("MISSING", "is no bank")),
     (["bank", "show", "EMPTY"], ("EMPTY", "is no bank")),
     (["bank", "show", "FILE"], ("FILE", "is no bank")),
-    (["bank", "show"], ("bank",)),
+    (["bank", "show"], ("PATH", "required")),
     (["classifier", "--learning-rate", "0"], ("learning_rate", "0")),
     (["classifier", "--epochs", "0"], ("epochs", "0")),
     (["classifier", "--optimizer", "adma"], ("optimizer", "adma", "adamw")),
@@ -153,7 +155,7 @@ BY_HAND: list[tuple[list[str], tuple[str, ...]]] = [
     (["view"], ("run",)),
     (["view", "MISSING"], ("MISSING", "is no run")),
     (["view", "EMPTY"], ("EMPTY", "is no run")),
-    (["mean"], ("run",)),
+    (["mean"], ("no run is given",)),
     (["mean", "MISSING"], ("MISSING",)),
     (["mean", "EMPTY", "EMPTY"], ("EMPTY",)),
     (["benchmark", "--agents", "dns"], ("dns", "dsn")),

@@ -20,7 +20,7 @@ from vidselect_agents.commands.saved import open_run
 from vidselect_agents.dsn import DSN
 from vidselect_env.bank import BankError, open_bank
 
-TIMEOUT_S = 200
+TIMEOUT_S = 500
 TRAIN = ("train", "--agent", "dsn", "--total-timesteps", "16", "--num-envs", "4", "--samples-per-context", "2")
 TRAIN = (*TRAIN, "--evaluate-every", "0", "--checkpoint-every", "8", "--runs", "out/runs")
 FAULTS = {"disk full": (errno.ENOSPC, 1), "no writing": (errno.EACCES, 0)}
@@ -105,9 +105,8 @@ def test_an_agent_whose_saving_fails_at_any_call_is_still_the_one_before(
 import shutil
 from pathlib import Path
 from vidselect_agents.dsn import DSN
-from vidselect_agents.commands import door
 agent = DSN.load({str(tmp_path / "second.safetensors")!r})
-door(lambda arguments: agent.save("out/agent.safetensors"))([])
+GUARDED(lambda: agent.save("out/agent.safetensors"))
 """
 
     def judge(folder: Path, ended: dict) -> None:

@@ -15,7 +15,7 @@ from vidselect_agents.commands.saved import open_run
 from vidselect_env.bank import BankError, open_bank
 
 NUM_KILLS = 15
-TIMEOUT_S = 200
+TIMEOUT_S = 500
 TRAIN = ("train", "--agent", "dsn", "--total-timesteps", "48", "--num-envs", "4", "--samples-per-context", "2")
 TRAIN = (*TRAIN, "--evaluate-every", "16", "--checkpoint-every", "8")
 BENCHMARK = ("benchmark", "--agents", "dsn", "max_response", "uniform", "--seeds", "2", "--total-timesteps", "24")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ import torch
 from vidselect_agents import commands, make_agent
 from vidselect_agents.commands import bank as bank_command
 from vidselect_agents.commands import recognise as recognise_command
+from vidselect_agents.commands.options.recognise import RecogniseConfig
 from vidselect_env.bank import ClipBank
 from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.clip_select import ClipSelectProblem
@@ -22,8 +25,12 @@ NAMES = ("clip [red].mp4", "[/b]", "[bold]x[/bold]", "[link=x]y[/link]", ":smile
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_video_and_a_class_are_named_as_they_are(capsys, name):
-    found = Recognition(torch.tensor([0.25, 0.75]), torch.tensor([0]), torch.tensor([0.0]), 3, {"index": 1.0})
-    recognise_command.show(Path(name), found, (name, "other"), top=2)
+    first = torch.tensor([0])
+    found = Recognition(torch.tensor([0.25, 0.75]), first, first.float(), torch.tensor([[0, 1]]), 3)
+    decisions = [SimpleNamespace(found=found)]
+    index = SimpleNamespace(info=SimpleNamespace(duration_s=2.0))
+    seen: Any = SimpleNamespace(index=index, decisions=decisions, milliseconds={"index": 1.0}, seconds=1.0)
+    recognise_command.show(Path(name), seen, RecogniseConfig((Path(name),), Path("x")), (name, "other"))
     said = capsys.readouterr().out
     assert said.splitlines()[0] == name
     assert said.count(name) == 2

@@ -59,8 +59,14 @@ def classifier_run(run_script, workplace, video_folder) -> Path:
 @pytest.fixture(scope="module")
 def common(video_folder, classifier_run) -> list[str]:
     weights = str(classifier_run / "weights.safetensors")
-    options = ["--candidates", "6", "--sections", "2", "--frames", "6", "--kept", "2", "--num-envs", "4"]
+    options = ["--candidates", "6", "--num-envs", "4", "--sections", "2"]
     return ["--dataset", f"folder:{video_folder}", "--weights", weights, *options]
+
+
+@pytest.fixture(scope="module")
+def common_frames(common) -> list[str]:
+    """The same for agents that keep some of all candidates: they have no sections."""
+    return [*common[:-2], "--frames", "6", "--kept", "2"]
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +142,25 @@ def test_a_video_is_recognised_by_the_clips_that_a_run_chooses(run_script, video
     assert "left" in output
     assert "right" in output
     assert "cannot read video" in output
+    output = run_script("recognise.py", "--run", str(agent_run), str(good), "--sections", "1", "--candidates", "3")
+    assert "1 of 3 clips classified" in output
+    output = run_script("recognise.py", "--run", str(agent_run), str(good), "--kept", "1", ok=False)
+    assert "--kept 1 is no option of VideoClipSelect-v0" in output
+
+
+def test_long_videos_are_recognised_by_windows_side_by_side(run_script, workplace, video_folder, agent_run):
+    videos = [str(video_folder / "test" / "left" / f"{number}.mp4") for number in (2, 3)]  # 30 and 35 frames, 15 a s
+    out = workplace / "windows"
+    output = run_script(
+        *("recognise.py", "--run", str(agent_run), *videos, "--window", "1.5", "--every", "1", "--jobs", "2"),
+        *("--csv", str(out / "csv"), "--srt", str(out / "srt"), "--save-clips", str(out / "clips")),
+    )
+    assert output.count("2 windows; 4 of 12 clips classified") == 2
+    assert "x real time" in output
+    with (out / "csv" / "3.mp4.csv").open() as stream:
+        assert [float(row["from_s"]) for row in csv.DictReader(stream)] == [0, 1]
+    assert " --> " in (out / "srt" / "2.mp4.srt").read_text()
+    assert len(list((out / "clips").glob("*.mp4"))) >= 4
 
 
 def test_same_seed_same_run_and_another_seed_another(run_script, workplace, agent_run, common):
@@ -206,7 +231,7 @@ def test_a_benchmark_has_a_row_an_agent_resumes_and_survives_a_failure(run_scrip
     save_file({"weight": torch.randn(8, 3, 7, 7)}, filters)
     own = f"mgsampler,difference=feature,filters={filters}"
     arguments = ["--agents", "dsn", "as", "plugin:Zero", "plugin:Broken", own, "uniform", "dense"]
-    arguments += ["--seeds", "2", "--total-timesteps", "16", *common]
+    arguments += ["--seeds", "2", "--total-timesteps", "16", *common, "--frames", "6", "--kept", "2"]
     output = run_script("benchmark.py", *arguments)
     assert "plugin:Broken failed: RuntimeError: not today" in output
     table = (workplace / "runs" / "benchmark" / "table.md").read_text()
@@ -238,8 +263,11 @@ def test_settings_of_a_benchmarked_agent_are_values_not_texts():
     assert parse_agent(text) == ("scsampler", settings | {"streams": ("vectors", "intra"), "combination": "joint"})
 
 
-def test_an_agent_that_needs_the_classifier_first_recognises_nothing(run_script, workplace, video_folder, common):
-    run_script("train_agent.py", "--agent", "as", "--total-timesteps", "4", "--runs", str(workplace / "as"), *common)
+def test_an_agent_that_needs_the_classifier_first_recognises_nothing(
+    run_script, workplace, video_folder, common_frames
+):
+    runs = ["--runs", str(workplace / "as")]
+    run_script("train_agent.py", "--agent", "as", "--total-timesteps", "4", *runs, *common_frames)
     [folder] = (workplace / "as").iterdir()
     video = str(video_folder / "test" / "left" / "0.mp4")
     output = run_script("recognise.py", "--run", str(folder), video, ok=False)
@@ -248,16 +276,18 @@ def test_an_agent_that_needs_the_classifier_first_recognises_nothing(run_script,
     assert "--sections 1 is no option of VideoFrameSelect-v0" in output
 
 
-def test_scsampler_is_trained_evaluated_with_other_weights_and_recognises(run_script, workplace, video_folder, common):
+def test_scsampler_is_trained_evaluated_with_other_weights_and_recognises(
+    run_script, workplace, video_folder, common_frames
+):
     """The small folder's videos have no sound: they are judged by sight."""
-    arguments = ["--agent", "scsampler", "--total-timesteps", "16", "--runs", str(workplace / "sc"), *common]
+    arguments = ["--agent", "scsampler", "--total-timesteps", "16", "--runs", str(workplace / "sc"), *common_frames]
     run_script("train_agent.py", *arguments)
     [folder] = (workplace / "sc").iterdir()
     for picture in ("selection.png", "places.png", "ranked.png"):
         assert (folder / picture).stat().st_size > 1000
         assert picture in (folder / "report.md").read_text()
     output = run_script(
-        *("evaluate_agent.py", str(folder), "--weights", common[3], "--kept", "1"),
+        *("evaluate_agent.py", str(folder), "--weights", common_frames[3], "--kept", "1"),
         *("--runs", str(workplace / "sc-eval")),
     )
     assert "scsampler" in output
@@ -265,8 +295,8 @@ def test_scsampler_is_trained_evaluated_with_other_weights_and_recognises(run_sc
     assert "2 of 6 clips classified" in output
 
 
-def test_mgsampler_draws_the_motion_of_a_video_and_takes_clips_end_to_end(run_script, workplace, common):
-    arguments = ["--agent", "mgsampler", "--runs", str(workplace / "mg"), *common]
+def test_mgsampler_draws_the_motion_of_a_video_and_takes_clips_end_to_end(run_script, workplace, common_frames):
+    arguments = ["--agent", "mgsampler", "--runs", str(workplace / "mg"), *common_frames]
     options = ["--candidates", "None", "--frames", "None", "--kept", "2"]
     run_script("train_agent.py", *arguments, *options)
     [folder] = (workplace / "mg").iterdir()

@@ -144,7 +144,11 @@ class ClipBank:
     def field(self, name: str) -> Rows:
         """The rows of a field; an error that lists the fields there are, where it is not one."""
         if name not in self.fields:
-            hint = "; a classifier without a named head gives none" if name == "features" else ""
+            hints = {
+                "features": "; a classifier without a named head gives none",
+                "logits": "; `vidselect bank head` fits a head on its features",
+            }
+            hint = hints.get(name, "")
             raise BankError(f"the bank has no field {name!r}: it has {', '.join(self.fields)}{hint}")
         return self.fields[name]
 

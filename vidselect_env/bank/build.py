@@ -179,6 +179,8 @@ class _ShardBuilder:
     ) -> None:
         self._pending: list[Tensor] = []
         self._outputs: list[ClipOutput] = []
+        self._rows: list[Tensor] = []  # of what is classified, which is each candidate's
+        num_different = 0
         videos, fields, skipped = [], [], []
         spans_s: list[Tensor] = []
         for video, future in zip(group, futures, strict=True):
@@ -196,6 +198,8 @@ class _ShardBuilder:
             videos.append(format.BankVideo(video.path, *about))
             spans_s.append(decoded.spans_s)
             fields.append(decoded.fields)
+            self._rows.append(num_different + decoded.clip_of)
+            num_different += len(decoded.clips) // self.spec.crops
             self._pending.append(decoded.clips)
             self._classify(at_least=self.batch_size)
             bar.set_postfix_str(f"{self._clips_per_second(bar, decoded.num_clips):.0f} clips/s")
@@ -226,12 +230,13 @@ class _ShardBuilder:
         """The shard's fields; without a readable video none."""
         if not self._outputs:
             return {}
-        whole = {}
+        whole, rows = {}, torch.cat(self._rows)
         for name in self.spec.fields:
             if name in OUTPUTS:
                 whole[name] = torch.cat([getattr(output, name) for output in self._outputs])
                 if self.spec.crops > 1:
                     whole[name] = whole[name].unflatten(0, (-1, self.spec.crops))
+                whole[name] = whole[name][rows]
             else:
                 whole[name] = torch.cat([fields[name] for fields in decoded])
         return {name: value.contiguous() for name, value in whole.items()}

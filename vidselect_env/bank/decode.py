@@ -1,6 +1,6 @@
 """Decoding the candidates of videos and their cheap signals, a little ahead of whoever classifies them.
 
-Shapes: L candidates of a video, T frames a clip, S frames a skim.
+Shapes: L candidates of a video, U of them different, T frames a clip, S frames a skim.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from vidselect_env.datasets.base import LabelledVideo
 from vidselect_env.video.audio import mel_spectrograms
 from vidselect_env.video.clips import ClipGrid, even_frames, middle_frames
 from vidselect_env.video.compressed import CompressedWatcher
+from vidselect_env.video.crops import view_crops
 from vidselect_env.video.decode import FrameSize, read_sets
 from vidselect_env.video.errors import faults_of
 from vidselect_env.video.index import VideoIndex, index_video
@@ -28,8 +29,9 @@ from vidselect_env.video.index import VideoIndex, index_video
 
 @dataclass(frozen=True)
 class VideoClips:
-    """One video, decoded: its clips (L * crops, T, 3, H, W) uint8, and the bank's decoded fields, each (L, ...).
+    """One video, decoded: its different clips (U * crops, T, 3, H, W) uint8, and the bank's decoded fields, (L, ...).
 
+    clip_of: (L,) int64, which of the different clips each candidate is: those of a short video share some.
     spans_s: (L, 2) float64, where each clip begins and ends, seconds of the file.
     """
 
@@ -37,29 +39,34 @@ class VideoClips:
     num_frames: int
     num_clips: int
     clips: Tensor
+    clip_of: Tensor
     fields: dict[str, Tensor]
     spans_s: Tensor
 
 
-def decode_video(video: LabelledVideo, *, spec: BankSpec) -> VideoClips:
-    """Decode every candidate of a video once: clips at the classifier's size, and whatever cheap looks `spec` has.
+def decode_video(video: LabelledVideo, *, spec: BankSpec, whole_frames: bool = False) -> VideoClips:
+    """Decode every different candidate of a video once: clips at the classifier's size, and the cheap looks of `spec`.
+
+    Args:
+        whole_frames: clips are of the whole resized frames, for crops that are taken later.
 
     Raises:
         VideoError: the file cannot be read, or has not the signals asked for.
     """
-    from torchvision.transforms.functional import ten_crop  # takes a second to import
-
     index = index_video(video.path, start_s=video.start_s, end_s=video.end_s, allow_corrupt=spec.allow_corrupt)
     frames = spec.grid.frame_indices(index.info.num_frames)
+    different, clip_of = spec.grid.first_alike(index.info.num_frames).unique(return_inverse=True)
     size = FrameSize(spec.clip_resize, spec.clip_crop)
-    if spec.crops == 10:
+    if spec.crops == 10 or whole_frames:
         whole = size.resized(index.info.height, index.info.width)
         size = FrameSize(whole, whole)
-    [clips], fields = read_with_fields(video.path, frames, spec=spec, sizes=[size], index=index)
-    if spec.crops == 10:
+    [clips], found = read_with_fields(video.path, frames[different], spec=spec, sizes=[size], index=index)
+    fields = {name: value[clip_of] for name, value in found.items()} if len(different) < len(frames) else found
+    if spec.crops == 10 and not whole_frames:
         with faults_of(video.path, doing="crop the clips of"):
-            clips = torch.stack(ten_crop(clips, list(spec.clip_crop)), dim=1).flatten(0, 1)
-    return VideoClips(video, index.info.num_frames, len(frames), clips, fields, clip_spans_s(index, frames))
+            clips = view_crops(clips, spec.clip_crop, views="ten").transpose(0, 1).flatten(0, 1)
+    spans_s = clip_spans_s(index, frames)
+    return VideoClips(video, index.info.num_frames, len(frames), clips, clip_of, fields, spans_s)
 
 
 def read_with_fields(

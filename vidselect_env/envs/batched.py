@@ -209,7 +209,7 @@ class SelectVectorEnv(VectorEnv):
 
     def _draw(self) -> Tensor:
         drawn = torch.randint(
-            self.problem.num_contexts,
+            self.problem.num_drawable,
             (self.num_envs // self.repeat_context,),
             generator=self._generator,
             device=self.device,

@@ -35,6 +35,10 @@ class Choice(ABC):
     def action_space(self, num_candidates: int) -> gymnasium.Space:
         """Of the environment with K candidates."""
 
+    @abstractmethod
+    def limits(self, num_candidates: int) -> tuple[Tensor, int, int]:
+        """Parts (G, K) bool of the candidates, and the fewest and the most that may be taken of each part."""
+
     def best(self, scores: Tensor) -> Tensor:
         """The selection (B, K) bool of the candidates of largest score (B, K)."""
         return self.selection(self.action(scores))
@@ -69,6 +73,10 @@ class OneInEach(Choice):
             return gymnasium.spaces.Discrete(self.num_clips)
         return gymnasium.spaces.MultiDiscrete([self.num_clips] * num_sections)
 
+    def limits(self, num_candidates: int) -> tuple[Tensor, int, int]:
+        sections = torch.eye(num_candidates // self.num_clips, dtype=torch.bool)
+        return sections.repeat_interleave(self.num_clips, dim=1), 1, 1
+
 
 @dataclass(frozen=True)
 class BestOf(Choice):
@@ -93,6 +101,9 @@ class BestOf(Choice):
 
     def action_space(self, num_candidates: int) -> gymnasium.Space:
         return gymnasium.spaces.MultiBinary(num_candidates)
+
+    def limits(self, num_candidates: int) -> tuple[Tensor, int, int]:
+        return torch.ones(1, num_candidates, dtype=torch.bool), 1, self.num_kept
 
 
 def largest(scores: Tensor, count: int) -> Tensor:

@@ -15,9 +15,10 @@ from vidselect_env.bank.cached import resolve_bank
 from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.choice import OneInEach
 from vidselect_env.envs.options import naming
-from vidselect_env.envs.problem import SelectionProblem, section_candidates_of_videos
+from vidselect_env.envs.problem import SelectionProblem
 from vidselect_env.envs.rewards import clip_rewards, is_correct
 from vidselect_env.envs.scalar import SelectEnv
+from vidselect_env.envs.sections import NUM_DRAWS, Sections
 from vidselect_env.envs.sources.bank import BankSource
 from vidselect_env.envs.sources.base import Source
 
@@ -34,6 +35,8 @@ class ClipSelectProblem(SelectionProblem):
         penalty: of a wrongly classified clip, gamma of DSN's Eq. 6.
         per_section: a context is one section of a video, not the whole video: observations have N rows,
             the action is `Discrete(N)`.
+        draw_candidates: an environment offers clips that are drawn at random, each within its part of its section, so
+            that it comes to show all candidates of the source; evaluations, and `video_index`, offer the middle ones.
     """
 
     environment = "VideoClipSelect-v0"
@@ -47,6 +50,7 @@ class ClipSelectProblem(SelectionProblem):
         observation: str = "skim",
         penalty: float = 0.5,
         per_section: bool = False,
+        draw_candidates: bool = False,
     ) -> None:
         if penalty < 0:
             raise ValueError(f"penalty ({penalty}) must be at least 0")
@@ -57,11 +61,13 @@ class ClipSelectProblem(SelectionProblem):
         self.num_clips = num_clips
         self.choice = OneInEach(num_clips)
         self.observation, self.penalty, self.per_section = observation, penalty, per_section
+        self.draw_candidates = draw_candidates
         self.description = f"one of {num_clips} clips in each of {num_sections} sections, seen by {observation}"
-        table = section_candidates_of_videos(source.num_candidates, num_sections, num_clips)
         self.decisions = 1 if per_section else num_sections
-        self._table = table.view(-1, self.decisions, num_clips).to(source.device)
-        self.num_contexts, self.num_candidates = len(self._table), self.decisions * num_clips
+        self._sections = Sections(
+            source.num_candidates, num_sections, num_clips, per_context=self.decisions, device=source.device
+        )
+        self.num_contexts, self.num_candidates = self._sections.num_contexts, self.decisions * num_clips
         self._arms: Tensor | None = None
         if source.knows_all:
             everything = torch.arange(self.num_contexts, device=source.device)
@@ -70,13 +76,20 @@ class ClipSelectProblem(SelectionProblem):
 
     def with_sections(self, num_sections: int) -> ClipSelectProblem:
         """The same problem with another M."""
+        return self._changed(num_sections, per_section=self.per_section)
+
+    def whole_videos(self) -> ClipSelectProblem:
+        return self._changed(self.num_sections, per_section=False) if self.per_section else self
+
+    def _changed(self, num_sections: int, *, per_section: bool) -> ClipSelectProblem:
         return ClipSelectProblem(
             self.source,
             num_sections=num_sections,
             num_clips=self.num_clips,
             observation=self.observation,
             penalty=self.penalty,
-            per_section=self.per_section,
+            per_section=per_section,
+            draw_candidates=self.draw_candidates,
         )
 
     def budgets(self) -> dict[int, SelectionProblem]:
@@ -94,51 +107,69 @@ class ClipSelectProblem(SelectionProblem):
             "candidates of a video: some are offered more than once"
         )
 
+    @property
+    def num_drawable(self) -> int:
+        return self.num_contexts * NUM_DRAWS if self.draw_candidates else self.num_contexts
+
     def videos(self, contexts: Tensor) -> Tensor:
+        contexts = contexts % self.num_contexts if self.draw_candidates else contexts
         return contexts // self.num_sections if self.per_section else contexts
 
     def candidates(self, contexts: Tensor) -> Tensor:
-        return self._table.index_select(0, contexts).flatten(1)
+        return self._offered(contexts).flatten(1)
+
+    def _offered(self, contexts: Tensor) -> Tensor:
+        """Candidates that each section offers, (B, M, N)."""
+        return self._sections.drawn(contexts) if self.draw_candidates else self._sections.offered(contexts)
 
     def action_masks(self, contexts: Tensor) -> Tensor:
         """False for the later copies of a candidate that a section offers more than once: (B, M * N)."""
-        candidates = self._table.index_select(0, contexts)
+        candidates = self._offered(contexts)
         is_new = torch.ones_like(candidates, dtype=torch.bool)
         is_new[..., 1:] = candidates[..., 1:] != candidates[..., :-1]
         return is_new.flatten(1)
 
     def full_information(self, contexts: Tensor) -> Tensor:
         """Rewards of all arms: (B, M, N); (B, 1, N) with `per_section`."""
-        return self._arm_rewards(contexts) if self._arms is None else self._arms.index_select(0, contexts)
+        if self._arms is None or self.draw_candidates:
+            return self._arm_rewards(contexts)
+        return self._arms.index_select(0, contexts)
 
     def decision_rewards(self, contexts: Tensor, actions: Tensor) -> Tensor:
         actions = actions.view(*actions.shape[:1], len(contexts), self.decisions)
         if self._arms is not None:
-            arms = self._arms.index_select(0, contexts).expand(len(actions), -1, -1, -1)
+            arms = self.full_information(contexts).expand(len(actions), -1, -1, -1)
             return arms.gather(-1, actions[..., None]).squeeze(-1)
-        return torch.stack([self._section_rewards(contexts, each)[0] for each in actions])
+        # One batch for a classifier that is asked now.
+        together = actions.transpose(0, 1).flatten(1)
+        rewards, _ = self._rewards(contexts, self._offered(contexts).repeat(1, len(actions), 1), together)
+        return rewards.unflatten(1, (len(actions), -1)).transpose(0, 1)
 
     def outcome(self, contexts: Tensor, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        section_rewards, fused = self._section_rewards(contexts, actions.view(len(contexts), self.decisions).long())
+        actions = actions.view(len(contexts), self.decisions).long()
+        section_rewards, probabilities = self._rewards(contexts, self._offered(contexts), actions)
         reward = section_rewards.mean(1)
         infos = {
             "video_index": self.videos(contexts),
             "section_rewards": section_rewards,
-            "is_correct": is_correct(fused, self.targets(contexts)),
+            "is_correct": is_correct(probabilities.mean(1), self.targets(contexts)),
         }
         if self._arms is not None:
-            infos["oracle_reward"] = self._best.index_select(0, contexts)
+            infos["oracle_reward"] = self._best_rewards(contexts)
             infos["regret"] = infos["oracle_reward"] - reward
         return reward, infos
 
-    def _section_rewards(self, contexts: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Rewards (B, M) of actions (B, M), and the fused probabilities (B, C) of the chosen clips (Eq. 4)."""
-        chosen = self._table.index_select(0, contexts).gather(-1, actions[..., None]).squeeze(-1)
+    def _rewards(self, contexts: Tensor, offered: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Rewards (B, M) of actions (B, M) among offered (B, M, N), and the chosen clips' probabilities (B, M, C)."""
+        chosen = offered.gather(-1, actions[..., None]).squeeze(-1)
         probabilities = self.source.probabilities(self.videos(contexts), chosen)
-        if self._arms is not None:
-            return self.decision_rewards(contexts, actions[None])[0], probabilities.mean(1)
         targets = self.targets(contexts)[:, None].expand_as(probabilities)
-        return clip_rewards(probabilities, targets, penalty=self.penalty), probabilities.mean(1)
+        return clip_rewards(probabilities, targets, penalty=self.penalty), probabilities
+
+    def _best_rewards(self, contexts: Tensor) -> Tensor:
+        """What the best arms earn, (B,)."""
+        drawn = self.draw_candidates
+        return self._arm_rewards(contexts).amax(-1).mean(-1) if drawn else self._best.index_select(0, contexts)
 
     def _arm_rewards(self, contexts: Tensor) -> Tensor:
         probabilities = self.probabilities(contexts)
@@ -156,6 +187,7 @@ def clip_select_problem(
     observation: str = "skim",
     penalty: float = 0.5,
     per_section: bool = False,
+    draw_candidates: bool = False,
     **unknown: object,
 ) -> ClipSelectProblem:
     """The problem on a bank, with the command line's names: an opened one, its folder, or None for a small one."""
@@ -167,6 +199,7 @@ def clip_select_problem(
             observation=observation,
             penalty=penalty,
             per_section=per_section,
+            draw_candidates=draw_candidates,
         )
     if (repeats := problem.repeats()) is not None:
         warnings.warn(f"{problem.environment}: {repeats}", stacklevel=3)
@@ -199,6 +232,7 @@ class ClipSelectEnv(SelectEnv):
         bank: folder of a bank, or None for a small synthetic one, built on first use and cached.
         device: where classifier outputs are kept.
         sections: M. clips: N. observation, penalty, per_section: see above.
+        draw_candidates: see `ClipSelectProblem`.
         render_mode: `rgb_array`, a contact sheet of the candidates with the chosen ones framed.
     """
 
@@ -212,6 +246,7 @@ class ClipSelectEnv(SelectEnv):
         observation: str = "skim",
         penalty: float = 0.5,
         per_section: bool = False,
+        draw_candidates: bool = False,
         render_mode: str | None = None,
         **unknown: object,
     ) -> None:
@@ -223,6 +258,7 @@ class ClipSelectEnv(SelectEnv):
             observation=observation,
             penalty=penalty,
             per_section=per_section,
+            draw_candidates=draw_candidates,
             **unknown,
         )
         super().__init__(problem, render_mode=render_mode)
@@ -242,6 +278,7 @@ class ClipSelectVectorEnv(SelectVectorEnv):
         observation: str = "skim",
         penalty: float = 0.5,
         per_section: bool = False,
+        draw_candidates: bool = False,
         repeat_context: int = 1,
         render_mode: str | None = None,
         output: str = "torch",
@@ -255,6 +292,7 @@ class ClipSelectVectorEnv(SelectVectorEnv):
             observation=observation,
             penalty=penalty,
             per_section=per_section,
+            draw_candidates=draw_candidates,
             **unknown,
         )
         super().__init__(

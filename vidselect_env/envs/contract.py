@@ -86,6 +86,7 @@ class Answers:
     targets: (B, C) bool labels. probabilities, logits: (B, K, C), the classifier's.
     spans_s: (B, K, 2) where candidates lie, seconds of the file. action_spans_s: (B, A, 2) where the action is, padded
         with nan. Both None where no video's action is known.
+    dropped_weight: what a candidate counts in the fused prediction that is not chosen, beside 1 (alpha of AS, Eq. 10).
     """
 
     targets: Tensor
@@ -93,6 +94,7 @@ class Answers:
     logits: Tensor
     spans_s: Tensor | None = None
     action_spans_s: Tensor | None = None
+    dropped_weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -192,12 +194,14 @@ class Needs:
     fields: that it looks at, and is charged for; None for those of the environment's observation.
     environment: that it is made for; None for any.
     observation: of that environment, where not its usual one.
+    reward: of that environment, to learn from, where not its usual one.
     per_section: sections are its contexts.
     """
 
     fields: tuple[str, ...] | None = None
     environment: str | None = None
     observation: str | None = None
+    reward: str | None = None
     per_section: bool = False
 
     @property

@@ -14,7 +14,7 @@ from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.choice import BestOf
 from vidselect_env.envs.options import naming
 from vidselect_env.envs.problem import SelectionProblem, spread_candidates
-from vidselect_env.envs.rewards import attention_rewards, is_correct
+from vidselect_env.envs.rewards import GAINS, REWARDS, attention_rewards, gain_rewards, is_correct, prediction_worth
 from vidselect_env.envs.scalar import SelectEnv
 from vidselect_env.envs.sources.bank import BankSource
 from vidselect_env.envs.sources.base import Source
@@ -28,9 +28,9 @@ class FrameSelectProblem(SelectionProblem):
     T may be all of a video's candidates, of which videos have different numbers (SCSampler's L): contexts are
     then padded to the longest by repeating their last candidate, which `valid` tells and nobody can keep.
 
-    A selection that keeps nothing predicts nothing: it is punished by `-omega`, as a turn from right to
-    wrong is, and counts as wrong. (With `alpha` above 0 nothing is ever dropped altogether, so an empty
-    selection is the plain mean, with reward 0.)
+    A selection that keeps nothing predicts nothing, and counts as wrong: AS's reward punishes it by `-omega`, as a
+    turn from right to wrong, another by the worth of a prediction that knows nothing. (With `alpha` above 0 nothing
+    is ever dropped altogether, so an empty selection is the plain mean.)
 
     Args:
         source: where contexts and classifier outputs come from.
@@ -38,6 +38,9 @@ class FrameSelectProblem(SelectionProblem):
         num_kept: m of AS's Eq. 9 and Algorithm 2, K of SCSampler: how many a selector keeps.
         observation: `features+predictions` (T, D + C) float32, or either part alone (AS, Table 2); or `skim`
             (T, S, 3, h, w) uint8.
+        reward: `attention`: AS's (Eqs. 2 and 4), by `omega`; what the fused prediction is worth: `correct`, `log_prob`
+            or `margin` (`prediction_worth`); or what it gains over that of all: `gain` or `confidence`
+            (`gain_rewards`).
         omega: reward of turning a wrong prediction right (Eq. 4).
         alpha: weight of a dropped candidate (Eq. 10), in [0, 1).
 
@@ -54,6 +57,7 @@ class FrameSelectProblem(SelectionProblem):
         num_candidates: int | None = 18,
         num_kept: int = 6,
         observation: str = "features+predictions",
+        reward: str = "attention",
         omega: float = 10.0,
         alpha: float = 0.0,
     ) -> None:
@@ -71,7 +75,9 @@ class FrameSelectProblem(SelectionProblem):
         self.source = source
         self.num_candidates, self.num_kept = num_candidates, num_kept
         self.choice = BestOf(num_kept)
-        self.observation, self.omega, self.alpha = observation, omega, alpha
+        if reward not in REWARDS:
+            raise ValueError(f"reward ({reward!r}) must be one of {', '.join(REWARDS)}")
+        self.observation, self.reward, self.omega, self.alpha = observation, reward, omega, alpha
         self.description = f"{num_kept} of {num_candidates} candidates, seen by {observation}"
         self._table, self._valid = table.to(source.device), valid.to(source.device)
         self.num_contexts = len(self._table)
@@ -94,6 +100,7 @@ class FrameSelectProblem(SelectionProblem):
             num_candidates=self._asked,
             num_kept=num_kept,
             observation=self.observation,
+            reward=self.reward,
             omega=self.omega,
             alpha=self.alpha,
         )
@@ -112,6 +119,10 @@ class FrameSelectProblem(SelectionProblem):
 
     def valid(self, contexts: Tensor) -> Tensor:
         return self._valid.index_select(0, contexts)
+
+    @property
+    def dropped_weight(self) -> float:
+        return self.alpha
 
     def fusion_weights(self, selection: Tensor) -> Tensor:
         """1 for a kept candidate and alpha for a dropped one (Eq. 10)."""
@@ -144,8 +155,14 @@ class FrameSelectProblem(SelectionProblem):
         before = (torch.einsum("bt,btc->bc", valid.float(), probabilities) / valid.sum(1, keepdim=True)).expand_as(
             fused
         )
-        rewards = attention_rewards(before, fused, targets.expand(fused.shape), omega=self.omega)
-        return torch.where(is_empty, -self.omega, rewards), fused, is_empty
+        targets = targets.expand(fused.shape)
+        if self.reward == "attention":
+            rewards = attention_rewards(before, fused, targets, omega=self.omega)
+            return torch.where(is_empty, -self.omega, rewards), fused, is_empty
+        if self.reward in GAINS:
+            return gain_rewards(self.reward, before, fused, targets), fused, is_empty
+        worth = prediction_worth(self.reward, fused, targets)
+        return torch.where(is_empty, 0.0, worth) if self.reward == "correct" else worth, fused, is_empty
 
 
 def frame_select_problem(
@@ -155,6 +172,7 @@ def frame_select_problem(
     frames: int | None = 18,
     kept: int = 6,
     observation: str = "features+predictions",
+    reward: str = "attention",
     omega: float = 10.0,
     alpha: float = 0.0,
     **unknown: object,
@@ -166,6 +184,7 @@ def frame_select_problem(
             num_candidates=frames,
             num_kept=kept,
             observation=observation,
+            reward=reward,
             omega=omega,
             alpha=alpha,
         )
@@ -183,7 +202,8 @@ class FrameSelectEnv(SelectEnv):
 
     ## Reward
     AS, Eqs. 2 to 4: `omega` when the mean over the kept candidates is right and the mean over all is wrong,
-    `-omega` the other way round or when nothing is kept, else the sign of the label's change of probability.
+    `-omega` the other way round or when nothing is kept, else the sign of the label's change of probability. Others by
+    `reward`: see `FrameSelectProblem`.
 
     ## Episode
     One video, one step, which terminates it. `reset(options={"video_index": i})` chooses the video.
@@ -194,7 +214,8 @@ class FrameSelectEnv(SelectEnv):
     Args:
         bank: folder of a bank, or None for a small synthetic one, built on first use and cached.
         device: where classifier outputs are kept.
-        frames: T, None for all candidates. kept: m. observation: see above. omega, alpha: see `FrameSelectProblem`.
+        frames: T, None for all candidates. kept: m. observation: see above.
+        reward, omega, alpha: see `FrameSelectProblem`.
         render_mode: `rgb_array`, a contact sheet of the candidates with the kept ones framed.
     """
 
@@ -206,6 +227,7 @@ class FrameSelectEnv(SelectEnv):
         frames: int | None = 18,
         kept: int = 6,
         observation: str = "features+predictions",
+        reward: str = "attention",
         omega: float = 10.0,
         alpha: float = 0.0,
         render_mode: str | None = None,
@@ -217,6 +239,7 @@ class FrameSelectEnv(SelectEnv):
             frames=frames,
             kept=kept,
             observation=observation,
+            reward=reward,
             omega=omega,
             alpha=alpha,
             **unknown,
@@ -236,6 +259,7 @@ class FrameSelectVectorEnv(SelectVectorEnv):
         frames: int | None = 18,
         kept: int = 6,
         observation: str = "features+predictions",
+        reward: str = "attention",
         omega: float = 10.0,
         alpha: float = 0.0,
         repeat_context: int = 1,
@@ -249,6 +273,7 @@ class FrameSelectVectorEnv(SelectVectorEnv):
             frames=frames,
             kept=kept,
             observation=observation,
+            reward=reward,
             omega=omega,
             alpha=alpha,
             **unknown,

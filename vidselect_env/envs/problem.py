@@ -22,7 +22,8 @@ class SelectionProblem(ABC):
     """One-step problem: look at a context, choose among its candidates, get a reward.
 
     A context is numbered 0 to `num_contexts - 1`. All methods take contexts (B,) int64 on the source's
-    device and answer there.
+    device and answer there. Where candidates are drawn, each context has many more numbers, `num_contexts` apart, one
+    for every draw; an environment takes any of the `num_drawable` numbers, an evaluation the first `num_contexts`.
 
     environment: id that it is registered under. description: in a few words, for reports.
     choice: what may be taken. observation: the fields that are shown, joined by `+`.
@@ -67,6 +68,20 @@ class SelectionProblem(ABC):
     def fusion_weights(self, selection: Tensor) -> Tensor:
         """Weight of each candidate in the fused prediction, from a selection (B, K) bool: (B, K) float."""
         return selection.float()
+
+    @property
+    def num_drawable(self) -> int:
+        """Numbers of contexts that an environment draws from."""
+        return self.num_contexts
+
+    @property
+    def dropped_weight(self) -> float:
+        """What a candidate counts in the fused prediction that is not chosen, beside 1 for a chosen one."""
+        return 0.0
+
+    def whole_videos(self) -> SelectionProblem:
+        """The same problem where a context is a whole video."""
+        return self
 
     def full_information(self, contexts: Tensor) -> Tensor:
         """Rewards of all arms, where a decision is among few."""
@@ -134,11 +149,14 @@ class SelectionProblem(ABC):
         candidates, videos = self.candidates(contexts), self.videos(contexts)
         if among is not None:
             candidates = candidates.gather(1, among)
+        spans_s, action_spans_s = self.source.truth(videos, candidates) or (None, None)
         return Answers(
             self.targets(contexts),
             self.source.probabilities(videos, candidates),
             self.source.observe("logits", videos, candidates),
-            *(self.source.truth(videos, candidates) or (None, None)),
+            spans_s,
+            action_spans_s,
+            self.dropped_weight,
         )
 
     def selection(self, contexts: Tensor, actions: Tensor) -> Tensor:

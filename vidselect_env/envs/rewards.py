@@ -65,6 +65,22 @@ def prediction_worth(kind: str, probabilities: Tensor, targets: Tensor) -> Tenso
     raise ValueError(f"reward ({kind!r}) must be one of {', '.join(WORTHS)}")
 
 
+GAINS = ("gain", "confidence")
+REWARDS = ("attention", *WORTHS, *GAINS)  # of keeping some of several clips
+
+
+def gain_rewards(kind: str, before: Tensor, after: Tensor, targets: Tensor) -> Tensor:
+    """Reward of keeping some clips instead of all by the gain of probability, as in OCSampler (Lin et al., 2022).
+
+    Args:
+        kind: `gain`: of the labels; `confidence`: of the likeliest class, for who has no labels.
+        before, after: (..., C) float, mean predictions over all and over the kept clips. targets: (..., C) bool.
+    """
+    if kind == "gain":
+        return label_probability(after, targets) - label_probability(before, targets)
+    return after.amax(-1) - before.amax(-1)
+
+
 def attention_rewards(before: Tensor, after: Tensor, targets: Tensor, *, omega: float) -> Tensor:
     """Reward of keeping some frames instead of all (AS, Eqs. 2 and 4).
 

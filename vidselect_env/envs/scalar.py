@@ -35,7 +35,7 @@ class SelectEnv(gymnasium.Env):
         super().reset(seed=seed)
         video = (options or {}).get("video_index")
         context = (
-            int(self.np_random.integers(self.problem.num_contexts))
+            int(self.np_random.integers(self.problem.num_drawable))
             if video is None
             else self.problem.context_of_video(int(video))
         )

@@ -60,12 +60,15 @@ def evaluate(selector: Any, problem: SelectionProblem, *, name: str, batch_size:
         selector: a `Selector`, a `Reference`, a `Searcher`, or whatever `adapt` makes one of.
         name: of the row.
     """
+    if isinstance(selector, Reference):
+        problem = problem.whole_videos()  # who sees the answers is told all of a video's at once
     selector = selector if isinstance(selector, Reference | Searcher) else adapt(selector, problem.shapes)
     device = problem.source.device
     num_videos = len(problem.source.video_paths)
     fused = torch.zeros(problem.source.targets.shape, device=device)
     weights = torch.zeros(num_videos, 1, device=device)
-    # Which candidates of each video were classified, and which were offered: one that is offered twice counts once.
+    # Which candidates of each video were classified, and which were offered. One that is offered twice counts once, and
+    # so do those of a short video that have the same frames.
     classified = torch.zeros(num_videos, int(problem.source.num_candidates.max()), dtype=torch.bool, device=device)
     offered = classified.clone()
     hits: list[Tensor] = []
@@ -89,9 +92,10 @@ def evaluate(selector: Any, problem: SelectionProblem, *, name: str, batch_size:
             hits.append(hit(truth[0], selection, truth[1]))
         num_looked_at += int(looked_at.sum())
         rows = videos[:, None].expand_as(candidates)
-        offered[rows, candidates] = True
+        alike = problem.source.first_alike(videos, candidates)
+        offered[rows, alike] = True
         counts = shares > 0  # a dropped candidate that counts a little must be classified too
-        classified[rows[counts], candidates[counts]] = True
+        classified[rows[counts], alike[counts]] = True
     # Whoever chooses nothing says nothing, which is wrong: the labels get the least probability.
     silent = (~problem.source.targets).float()
     fused = torch.where(weights > 0, fused / weights.clamp(min=1e-9), silent)

@@ -61,14 +61,17 @@ def evaluate_crops(agent: FrameScorer, crops: Sequence[FrameSelectProblem], *, s
     probabilities = torch.stack([crop.probabilities(contexts) for crop in crops], dim=1)
     selection = SCHEMES[scheme](scores, crops[0].num_kept) & valid[:, None]
     fused = fuse_crops(probabilities, crops[0].fusion_weights(selection))
-    gmacs = [crop.source.clip_gmacs(contexts, crop.candidates(contexts)).double() * valid for crop in crops]
+    candidates = crops[0].candidates(contexts)
+    different = valid & (crops[0].source.first_alike(contexts, candidates) == candidates)
+    gmacs = [crop.source.clip_gmacs(contexts, candidates).double() * different for crop in crops]
     costs = [own.sum(1).mean().item() for own in gmacs]
     num_frames = valid.sum(1).double().mean().item()
+    num_classified = different.sum(1).double().mean().item()
     return result_of(
         name,
         fused,
         crops[0].source,
-        clips_per_video=len(crops) * num_frames,
+        clips_per_video=len(crops) * num_classified,
         classifier_gmacs=sum(costs),
         dense_gmacs=costs[0],
         scorer_gmacs=len(crops) * agent.cost_gmacs(crops[0].shapes) * num_frames / crops[0].num_candidates,

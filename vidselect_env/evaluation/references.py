@@ -10,7 +10,8 @@ from abc import ABC, abstractmethod
 from torch import Tensor
 
 from vidselect_env.envs.contract import Answers, Looks, LookShapes, Needs
-from vidselect_env.envs.rewards import label_probability
+from vidselect_env.envs.rewards import is_correct, label_probability
+from vidselect_env.evaluation.bound import fused, right_selection
 from vidselect_env.evaluation.hits import nearest_scores
 
 
@@ -27,11 +28,42 @@ class Reference(ABC):
         return 0.0
 
 
-class Oracle(Reference):
-    """The candidates with the largest probability of the labels, as far as the choice lets it."""
+class MostConfident(Reference):
+    """The candidates with the largest probability of the labels, as far as the choice lets it.
+
+    The largest may still be too small: it is no bound.
+    """
 
     def select(self, looks: Looks, answers: Answers) -> Tensor:
         return looks.best(label_probability(answers.probabilities, answers.targets[:, None]))
+
+
+class Oracle(Reference):
+    """A selection whose fused prediction is right, wherever the choice allows one: a bound of Top-1.
+
+    No selector that takes one a section, or at most so many, as the choice allows, is right about more videos. It is
+    no bound of Top-5 or mAP, nor of what takes more (`dense`). Where several selections are right, it takes that of
+    `most_confident` if it is among them, and else one of as many clips as may be.
+    """
+
+    def select(self, looks: Looks, answers: Answers) -> Tensor:
+        selection = MostConfident().select(looks, answers)
+        right = is_correct(
+            fused(answers.probabilities, selection & looks.valid, looks.valid, dropped=answers.dropped_weight),
+            answers.targets,
+        )
+        parts = looks.choice.limits(looks.valid.shape[1])
+        for row in (~right).nonzero().flatten().tolist():
+            found = right_selection(
+                answers.probabilities[row].cpu(),
+                answers.targets[row].cpu(),
+                valid=looks.valid[row].cpu(),
+                limits=parts,
+                dropped=answers.dropped_weight,
+            )
+            if found is not None:
+                selection[row] = found.to(selection.device)
+        return selection
 
 
 class Nearest(Reference):
@@ -48,4 +80,8 @@ class Nearest(Reference):
         return looks.best(scores.nan_to_num(nan=0.0).to(looks.valid.device))
 
 
-REFERENCES: dict[str, type[Reference]] = {"oracle": Oracle, "nearest": Nearest}
+REFERENCES: dict[str, type[Reference]] = {
+    "oracle": Oracle,
+    "most_confident": MostConfident,
+    "nearest": Nearest,
+}

@@ -88,6 +88,11 @@ def print_table(results: Sequence[Result], *, title: str, extra: Sequence[Column
         table.add_column(escape(column.heading).replace(" ", "\n", 1), justify="right", no_wrap=True)
     for name, rows in grouped(results).items():
         table.add_row(escape(name), *cells(rows, columns))
+    print_unfolded(table)
+
+
+def print_unfolded(table: Table) -> None:
+    """A table on the console, as wide as it needs to be: piped, a console has 80 columns."""
     needed = Console(width=1000, emoji=False).measure(table).maximum
     Console(width=max(Console().width, needed), emoji=False).print(table)
 

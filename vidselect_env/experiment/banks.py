@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,6 +20,7 @@ from vidselect_env.envs.problem import SelectionProblem
 from vidselect_env.envs.sources.bank import BankSource
 from vidselect_env.experiment.config import DataConfig, ExperimentConfig, GridConfig, HeadConfig
 from vidselect_env.experiment.problems import make_problem
+from vidselect_env.experiment.summary import describe_answers, describe_dataset
 from vidselect_env.fitting.head import bank_head, cross_fitted, with_head
 
 CENTRE_CROP = 4  # of ten
@@ -43,7 +44,7 @@ class Experiment:
         """The problem to learn."""
         if self.train is None:
             raise ValueError("nothing is to be learned here: the training split was not read")
-        return make_problem(self.config.problem, self.train, needs)
+        return make_problem(self.config.problem, self.train, needs, training=True)
 
     def test_problem(self, needs: Needs) -> SelectionProblem:
         """The same on the test split."""
@@ -89,8 +90,14 @@ def make_experiment(
     classifier = config.classifier.make_classifier()
     data, device = config.data, config.classifier.torch_device
     signals = signals_of(config.grid, signals)
-    load = partial(load_dataset, data.dataset, num_videos=data.num_videos, seed=data.data_seed, progress=progress)
-    bank_of = partial(_bank, config, classifier=classifier, signals=signals, progress=progress)
+    tell = tqdm.write if progress else _say_nothing
+    load = partial(
+        _load,
+        config,
+        tell=tell,
+        read=partial(load_dataset, data.dataset, num_videos=data.num_videos, seed=data.data_seed, progress=progress),
+    )
+    bank_of = partial(dataset_bank, config, classifier=classifier, signals=signals, progress=progress)
     test_set = load(split=data.test_split)
     keep_known_classes(config.fitting, classifier, test_set.class_names)
     fits = head is None and needs_head(config.fitting, classifier, test_set.class_names)
@@ -112,7 +119,7 @@ def make_experiment(
         train_bank = with_head(train_bank, head)
     if head is not None:
         test_bank, test_crops = with_head(test_bank, head), [with_head(crop, head) for crop in test_crops]
-    return Experiment(
+    experiment = Experiment(
         config,
         classifier,
         None if train_bank is None or only_test else BankSource(train_bank, device=device),
@@ -120,6 +127,24 @@ def make_experiment(
         head,
         tuple(BankSource(crop, device=device) for crop in test_crops),
     )
+    for source, split in ((experiment.train, data.train_split), (experiment.test, data.test_split)):
+        for line in describe_answers(source, split=split) if source is not None else []:
+            tell(line)
+    return experiment
+
+
+def _load(
+    config: ExperimentConfig, *, split: str, tell: Callable[[str], object], read: Callable[..., VideoDataset]
+) -> VideoDataset:
+    """A split of the dataset, of which is told what it holds."""
+    dataset = read(split=split)
+    for line in describe_dataset(dataset, num_clips=config.grid.candidates):
+        tell(line)
+    return dataset
+
+
+def _say_nothing(line: str) -> None:
+    pass
 
 
 def looks_spec(config: ExperimentConfig, classifier: ClipClassifier, fields: Collection[str]) -> BankSpec:
@@ -141,6 +166,8 @@ def looks_spec(config: ExperimentConfig, classifier: ClipClassifier, fields: Col
 def signals_of(config: GridConfig, wanted: Collection[str]) -> tuple[str, ...]:
     """The signals in the banks: the configuration's, or those that are wanted, in a fixed order."""
     if config.signals is not None:
+        if unknown := set(config.signals) - set(SIGNALS):
+            raise ValueError(f"signals ({', '.join(sorted(unknown))}) must be some of {', '.join(SIGNALS)}")
         return config.signals
     return tuple(signal for signal in SIGNALS if signal in wanted)
 
@@ -148,7 +175,8 @@ def signals_of(config: GridConfig, wanted: Collection[str]) -> tuple[str, ...]:
 def skim_spec(config: GridConfig) -> SkimSpec:
     """The cheap look of a configuration."""
     size = (config.skim_size, config.skim_size)
-    return SkimSpec(num_frames=config.skim_frames, resize=size, crop=size)
+    resize = config.skim_size if config.skim_fit == "crop" else size
+    return SkimSpec(num_frames=config.skim_frames, resize=resize, crop=size)
 
 
 def signal_spec(config: GridConfig) -> SignalSpec:
@@ -157,7 +185,7 @@ def signal_spec(config: GridConfig) -> SignalSpec:
     return SignalSpec(num_frames=config.signal_frames, resize=size, crop=size)
 
 
-def _bank(
+def dataset_bank(
     config: ExperimentConfig,
     dataset: VideoDataset,
     *,
@@ -165,6 +193,7 @@ def _bank(
     signals: Sequence[str],
     progress: bool,
 ) -> ClipBank:
+    """What a classifier says of a dataset's videos, from the cache or made."""
     grid = config.grid
     return cached_bank(
         dataset,

@@ -47,6 +47,8 @@ class GridConfig:
             and one that scores frames is also tested on all ten.
         skim_frames: frames of the cheap look at a candidate.
         skim_size: its height and width, in pixels.
+        skim_fit: how frames are brought to that: squash, whatever their shape; or crop, the short side resized and the
+            middle of the long one kept, so that nothing is distorted.
         signals: of compressed video and sound, in the bank: vectors, residual, intra, mel; None for those that
             the agents take.
         signal_frames: frames of a candidate that vectors and residuals are kept of.
@@ -59,6 +61,7 @@ class GridConfig:
     crops: Literal[1, 10] = 1
     skim_frames: int = 8
     skim_size: int = 32
+    skim_fit: Literal["squash", "crop"] = "squash"
     signals: tuple[str, ...] | None = None
     signal_frames: int = 4
     allow_corrupt: bool = False
@@ -82,9 +85,13 @@ class ProblemConfig:
         sections: M, parts of a video that one clip each is chosen from.
         clips: N, candidates a section.
         test_sections: M in testing, where another.
+        draw_candidates: in training a section's clips are drawn at random, each within its part, so that all candidates
+            teach; in testing they are the middle ones.
         penalty: of a wrongly classified clip (gamma of DSN's Eq. 6).
         frames: T, candidates that are kept or dropped; None for all of a video's.
         kept: m, how many of them are kept in testing (K of SCSampler).
+        reward: of keeping frames: attention (AS's), correct, log_prob, margin, gain or confidence; or auto: what the
+            agent is made to learn from, else attention.
         omega: reward of turning a wrong prediction right (AS, Eq. 4).
         alpha: weight of a dropped candidate (AS, Eq. 10).
         price: of classifying one more clip of a search, where a right answer is worth 1; frames are its candidates.
@@ -97,9 +104,11 @@ class ProblemConfig:
     sections: int = 6
     clips: int = 3
     test_sections: int | None = None
+    draw_candidates: bool = False
     penalty: float = 0.5
     frames: int | None = 18
     kept: int = 6
+    reward: Literal["auto", "attention", "correct", "log_prob", "margin", "gain", "confidence"] = "auto"
     omega: float = 10.0
     alpha: float = 0.0
     price: float = 0.03

@@ -16,12 +16,18 @@ USUAL = {"VideoClipSelect-v0": "skim", "VideoFrameSelect-v0": "features+predicti
 
 
 def make_problem(
-    config: ProblemConfig, source: Source, needs: Needs, *, num_sections: int | None = None
+    config: ProblemConfig,
+    source: Source,
+    needs: Needs,
+    *,
+    num_sections: int | None = None,
+    training: bool = False,
 ) -> SelectionProblem:
     """The problem of a configuration on a source, with what it leaves open as a selector `needs` it.
 
     Args:
         num_sections: M, where not the configuration's.
+        training: candidates are drawn, if the configuration says so.
     """
     environment = environment_of(config, needs)
     observation = observation_of(config, needs)
@@ -31,6 +37,7 @@ def make_problem(
             num_candidates=config.frames,
             num_kept=config.kept,
             observation=observation,
+            reward=reward_of(config, needs),
             omega=config.omega,
             alpha=config.alpha,
         )
@@ -50,6 +57,7 @@ def make_problem(
         observation=observation,
         penalty=config.penalty,
         per_section=needs.per_section,
+        draw_candidates=training and config.draw_candidates,
     )
 
 
@@ -77,6 +85,46 @@ def observation_of(config: ProblemConfig, needs: Needs) -> str:
     return USUAL[environment]
 
 
+def reward_of(config: ProblemConfig, needs: Needs) -> str:
+    """What keeping frames is rewarded by: as the configuration says, as a selector needs it, or as usual."""
+    return config.reward if config.reward != "auto" else needs.reward or "attention"
+
+
 def steps_of(problem: SelectionProblem, num_videos: int) -> int:
     """Steps of sub-environments in which so many videos are seen."""
     return num_videos * problem.num_contexts // len(problem.source.video_paths)
+
+
+OPTIONS_OF = {
+    "VideoClipSelect-v0": ("sections", "clips", "test_sections", "draw_candidates", "penalty"),
+    "VideoFrameSelect-v0": ("frames", "kept", "reward", "omega", "alpha"),
+    "VideoClipSearch-v0": ("frames", "price", "price_range", "max_clips"),
+}
+
+
+def check_options(config: ProblemConfig, needs: Needs) -> None:
+    """See that nobody was told something that is of another environment than his.
+
+    Raises:
+        ValueError: an option of another environment is not at its default.
+    """
+    usual = vars(ProblemConfig())
+    check_given(
+        environment_of(config, needs), **{name: value for name, value in vars(config).items() if value != usual[name]}
+    )
+
+
+def check_given(environment: str, **given: object) -> None:
+    """See that options are of an environment; None is none.
+
+    Raises:
+        ValueError: one is of another.
+    """
+    for name, value in given.items():
+        owners = [owner for owner, names in OPTIONS_OF.items() if name in names]
+        if value is not None and owners and environment not in owners:
+            option = name.replace("_", "-")
+            raise ValueError(
+                f"--{option} {value} is no option of {environment}, but of {' and '.join(owners)} (a setting of the "
+                f"agent's own that has this name is called --agent-{option})"
+            )

@@ -6,7 +6,7 @@ Shapes: L candidates of the grid, B contexts of the video with K candidates each
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from vidselect_env.experiment.config import ProblemConfig
 from vidselect_env.experiment.problems import make_problem
 from vidselect_env.video.decode import FrameSize, read_clips
 from vidselect_env.video.errors import VideoError
-from vidselect_env.video.index import index_video
+from vidselect_env.video.index import VideoIndex, index_video
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Recognition:
 
     probabilities: (C,) the mean over the chosen clips (DSN, Eq. 4), weighted as in training and evaluation.
     classified: (M,) positions on the grid; start_s: (M,) seconds into the file.
+    frames: (M, 2) the first and the last frame of each classified clip, numbers in the file.
     num_candidates: clips of the grid that were looked at.
     milliseconds: of `index`, `look`, `score`, `decode` and `classify`.
     """
@@ -35,6 +36,7 @@ class Recognition:
     probabilities: Tensor
     classified: Tensor
     start_s: Tensor
+    frames: Tensor
     num_candidates: int
     milliseconds: dict[str, float] = field(default_factory=dict)
 
@@ -51,7 +53,7 @@ def recognise(
 ) -> Recognition:
     """Recognise the action of a video file, or of the part [start_s, end_s) of it.
 
-    Index it, lay the grid, look, select, decode and classify what was selected, fuse.
+    Index it, and `recognise_indexed`.
 
     Args:
         path: of the file.
@@ -65,9 +67,21 @@ def recognise(
         VideoError: the file cannot be read, is too short for the problem, has not the signals that the selector
             looks at, or the selector chooses nothing in it.
     """
-    clock = _Clock()
+    started_s = time.perf_counter()
     index = index_video(path, start_s=start_s, end_s=end_s, allow_corrupt=spec.allow_corrupt)
-    clock.lap("index")
+    index_ms = 1000 * (time.perf_counter() - started_s)
+    found = recognise_indexed(index, selector, classifier=classifier, spec=spec, problem=problem)
+    return replace(found, milliseconds={"index": index_ms, **found.milliseconds})
+
+
+def recognise_indexed(
+    index: VideoIndex, selector: Selector, *, classifier: ClipClassifier, spec: BankSpec, problem: ProblemConfig
+) -> Recognition:
+    """Recognise the action of an indexed video, or of a segment: arguments and errors as in `recognise`.
+
+    Lay the grid, look, select, decode and classify what was selected, fuse.
+    """
+    clock, path = _Clock(), index.info.path
     source = LookSource(index, spec=spec)
     try:
         choosing = make_problem(problem, source, selector.needs)
@@ -81,7 +95,8 @@ def recognise(
         weights = choosing.fusion_weights(selector.select(looks).cpu())
     except MissingLook as error:
         raise VideoError(path, error.reason) from error
-    classified, which = candidates[weights > 0].unique(return_inverse=True)
+    chosen = candidates[weights > 0]
+    classified, which = source.first_alike(chosen[:0], chosen).unique(return_inverse=True)
     if not len(classified):
         raise VideoError(path, "the selector chooses no clip of it")
     clock.lap("score")
@@ -96,8 +111,15 @@ def recognise(
     probabilities = (shares[:, None] * each[which]).sum(0) / shares.sum()
     clock.lap("classify")
     shown_s = torch.from_numpy(index.shown_s)
-    num_offered = len(candidates.unique())
-    return Recognition(probabilities, classified, shown_s[source.frames[classified, 0]], num_offered, clock.laps)
+    chosen = source.frames[classified]
+    return Recognition(
+        probabilities,
+        classified,
+        start_s=shown_s[chosen[:, 0]],
+        frames=chosen[:, [0, -1]] + index.first,
+        num_candidates=len(source.first_alike(candidates[:0], candidates).unique()),
+        milliseconds=clock.laps,
+    )
 
 
 class _Clock:

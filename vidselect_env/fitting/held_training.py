@@ -18,9 +18,10 @@ from torch.nn import functional as F
 
 from vidselect_classifiers import ClipClassifier
 from vidselect_classifiers.sgs import gmacs_before_sgs, gmacs_by_bins
+from vidselect_env.fitting.fit_config import FitConfig
 from vidselect_env.fitting.held_clips import HeldClips
 from vidselect_env.fitting.kept_maps import KeptMaps
-from vidselect_env.fitting.training import FitConfig, warmup_cosine
+from vidselect_env.fitting.optimisation import warmup_cosine
 
 CLIP_FALL, LAYER_FALL = "fall of the clip (%)", "fall after the layer (%)"  # in multiply-adds
 

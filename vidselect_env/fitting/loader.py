@@ -22,8 +22,6 @@ from vidselect_env.video.index import VideoIndex, index_video, segment_of
 from vidselect_env.video.motion import motion_curve
 from vidselect_env.video.sampling import motion_guided_frames, motion_magnitude_frames, segment_frames
 
-SAMPLERS = ("clip", "segment", "motion_guided", "magnitude")
-
 
 class ClipLoader:
     """Batches of clips of a dataset, decoded by threads ahead of their use.

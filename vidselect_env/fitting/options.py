@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from vidselect_classifiers import ClipClassifier, make_classifier
-from vidselect_env.seeding import seeded
 from vidselect_env.settings import check_settings
+
+if TYPE_CHECKING:  # options are read without what they name
+    from vidselect_classifiers import ClipClassifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +60,8 @@ class ClassifierOptions:
     def torch_device(self) -> str:
         if self.device != "auto":
             return self.device
+        import torch
+
         return "cuda" if torch.cuda.is_available() else "cpu"
 
     def make_classifier(self, *, seed: int = 0) -> ClipClassifier:
@@ -69,6 +70,9 @@ class ClassifierOptions:
         Raises:
             ValueError: a name that is not known, or weights that do not fit.
         """
+        from vidselect_classifiers import make_classifier
+        from vidselect_env.seeding import seeded
+
         with seeded(seed):
             return make_classifier(
                 self.classifier,
@@ -102,6 +106,8 @@ def check_device(name: str) -> None:
     Raises:
         ValueError: it is not, or there is no such kind.
     """
+    import torch
+
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:

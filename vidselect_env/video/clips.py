@@ -64,6 +64,14 @@ class ClipGrid:
             return torch.tensor([last // 2])
         return torch.arange(self.num_clips) * last // (self.num_clips - 1)
 
+    def first_alike(self, num_video_frames: int) -> Tensor:
+        """The first candidate that has the same frames as each: (L,) int64.
+
+        Example: 4 clips of span 5 on a video of 7 frames start at [0, 0, 1, 2] -> [0, 0, 2, 3].
+        """
+        starts = self.starts(num_video_frames)
+        return torch.searchsorted(starts, starts)
+
     def frame_indices(self, num_video_frames: int) -> Tensor:
         """Frames of every candidate, (L, T) int64; past the end, the last frame repeats.
 
@@ -97,6 +105,24 @@ def section_candidates(num_candidates: int, num_sections: int, num_clips: int) -
     # Slot k covers [k, k+1) * num_candidates / slots of the grid's axis; its middle is at (2k+1)/(2 slots).
     middles = (2 * torch.arange(slots) + 1) * num_candidates // (2 * slots)
     return middles.view(num_sections, num_clips)
+
+
+def section_parts(num_candidates: int, num_sections: int, num_clips: int) -> Tensor:
+    """From which candidates each clip of a section may be drawn: (M, N, 2) int64, the first and one past the last.
+
+    A section's N equal parts are cut on the grid's axis, and a candidate belongs to the part that its middle lies in:
+    every candidate to one, and the one that `section_candidates` takes to its own. Where the slots are more than the
+    candidates, a part is that one alone.
+
+    Example: 10 candidates, M=2, N=2 -> [[[0, 2], [2, 5]], [[5, 7], [7, 10]]], whose middles are 1, 3, 6 and 8.
+    """
+    middles = section_candidates(num_candidates, num_sections, num_clips)
+    slots = num_sections * num_clips
+    if num_candidates < slots:
+        return torch.stack([middles, middles + 1], dim=-1)
+    # Candidate j has its middle at j + 1/2: the first one at or past the edge k * num_candidates / slots.
+    edges = (2 * num_candidates * torch.arange(slots + 1) - slots + 2 * slots - 1) // (2 * slots)
+    return torch.stack([edges[:-1], edges[1:]], dim=-1).view(num_sections, num_clips, 2)
 
 
 def even_frames(num_frames: int, length: int) -> Tensor:

@@ -1,16 +1,15 @@
-"""`vidselect COMMAND ...`: what the scripts do, for an installed package."""
+"""`vidselect COMMAND ...`: what the scripts do, for an installed package.
+
+A command is two modules: `options/NAME.py`, whose `parse` makes a configuration of its arguments and imports nothing
+heavy, so that help comes at once; and `NAME.py`, whose `run` does the work.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import io
-import os
-import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
 
 COMMANDS = {
     "train": "train an agent, and report what its choice of clips buys",
@@ -33,78 +32,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     if given[0] not in COMMANDS:
         refuse(f"unknown command {given[0]!r}: it is one of {', '.join(COMMANDS)}")
-    importlib.import_module(f"vidselect_agents.commands.{given[0]}").main(given[1:])
+    _enter(*given)
 
 
-class Door(Protocol):
-    """A command from its arguments, the process's own by default."""
-
-    def __call__(self, arguments: Sequence[str] | None = None) -> None: ...
-
-
-def door(run: Callable[[Sequence[str]], None]) -> Door:
-    """The command that `run` is.
+def _enter(name: str, *arguments: str) -> None:
+    """Read the arguments of a command, and only then import what does its work.
 
     What a user can cause is one line on stderr and exit status 2; `--debug` among the arguments shows the traceback.
     """
-
-    def enter(arguments: Sequence[str] | None = None) -> None:
-        given = list(sys.argv[1:] if arguments is None else arguments)
-        debug = "--debug" in given
-        try:
-            run([argument for argument in given if argument != "--debug"])
-        except KeyboardInterrupt:
-            print("stopped", file=sys.stderr)
-            raise SystemExit(130) from None
-        except (ValueError, OSError, ImportError) as error:
-            if debug:
-                traceback.print_exc()
-            refuse(" ".join(str(error).split()) or type(error).__name__)
-
-    return enter
-
-
-def parse(wanted: Any, arguments: Sequence[str], /, *, cli: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """The wanted dataclass from arguments.
-
-    Args:
-        cli: `tyro.cli`, or another of tyro's that is called as it is; `options` are its own.
-
-    Raises:
-        ValueError: they give none; what tyro draws a box around, as one line.
-    """
-    import tyro  # takes a second, and `vidselect --help` does without
-
-    said = io.StringIO()
+    debug = "--debug" in arguments
     try:
-        with contextlib.redirect_stderr(said), _unfolded(arguments):
-            return (cli or tyro.cli)(wanted, args=list(arguments), **options)
-    except SystemExit as end:
-        if not end.code:
-            raise
-        raise ValueError(_unboxed(said.getvalue())) from None
-
-
-@contextlib.contextmanager
-def _unfolded(arguments: Sequence[str]) -> Iterator[None]:
-    """No line of an error is folded; help is, to the terminal."""
-    before = os.environ.get("COLUMNS")
-    if not {"-h", "--help"} & set(arguments):
-        os.environ["COLUMNS"] = "10000"
-    try:
-        yield
-    finally:
-        os.environ.pop("COLUMNS", None)
-        if before is not None:
-            os.environ["COLUMNS"] = before
-
-
-def _unboxed(text: str) -> str:
-    """The words in the boxes that tyro draws, up to the rule above its hints."""
-    lines = [line.strip("│ ").strip() for line in text.splitlines() if not line.startswith(("╭", "╰"))]
-    said = [line for line in lines if line]
-    hints = next((number for number, line in enumerate(said) if line.startswith("──")), len(said))
-    return re.sub(r"Error parsing [\w.]+: ", "", " ".join(said[:hints])) or "the arguments cannot be read"
+        options = importlib.import_module(f"vidselect_agents.commands.options.{name}")
+        config = options.parse([argument for argument in arguments if argument != "--debug"])
+        importlib.import_module(f"vidselect_agents.commands.{name}").run(config)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        raise SystemExit(130) from None
+    except (ValueError, OSError, ImportError) as error:
+        if debug:
+            traceback.print_exc()
+        refuse(" ".join(str(error).split()) or type(error).__name__)
 
 
 def refuse(message: str) -> None:

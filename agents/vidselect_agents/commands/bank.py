@@ -1,121 +1,59 @@
-"""Build a bank, what a classifier says about every candidate clip of a dataset's split, or look at one.
-
-    vidselect bank build --dataset folder:VIDEOS --split train --classifier r3d_18 --weights kinetics400 \
-        --out banks/train
-    vidselect bank show banks/train --verify
-"""
+"""Building a bank, making one of arrays, giving one a head, or showing what is in one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
-import tyro
 from rich.console import Console
+from torch import nn
 
-from vidselect_agents.commands import door, parse
+from vidselect_agents.commands.options.bank import BankConfig, BuildConfig, FittedHeadConfig, ImportConfig
+from vidselect_classifiers import ClipClassifier
 from vidselect_env.bank import BankSpec, ClipBank, SkimSpec, bank_spec, build_bank, open_bank
+from vidselect_env.bank.arrays import ClipTimes, open_arrays
+from vidselect_env.bank.imported import import_bank, with_logits_stored
 from vidselect_env.datasets import VideoDataset, load_dataset
 from vidselect_env.evaluation.adaptive import adaptive_cost, describe
-from vidselect_env.fitting.options import ClassifierOptions
+from vidselect_env.experiment.run import HEAD
+from vidselect_env.files import sha256_of
+from vidselect_env.fitting.head import bank_head, cross_fitted, load_head, save_head, with_head
 from vidselect_env.seeding import deterministic
-from vidselect_env.settings import check_settings
 
 
-@dataclass(frozen=True, kw_only=True)
-class BuildConfig(ClassifierOptions):
-    """What the bank is made of.
-
-    Args:
-        out: the bank's folder.
-        dataset: synthetic, folder:PATH or csv:PATH.
-        split: train, test, or what the dataset has.
-        num_videos: synthetic training videos, or at most so many of a real split.
-        candidates: clips laid evenly on each video; None lays them end to end, as many as fit.
-        crops: of each clip that the classifier sees: 1, the centre, or 10.
-        fields: what is stored of each candidate: logits, features, skim, vectors, residual, intra, mel.
-        skim_frames: frames of the cheap look at a candidate.
-        skim_size: its height and width, in pixels.
-        allow_corrupt: take damaged frames as they come, rather than skip their videos.
-        on_error: skip a video that cannot be read, or stop there.
-        batch_size: clips the classifier takes at once.
-        num_workers: decoding threads.
-        deterministic: the same bytes whatever the number of threads: slower.
-    """
-
-    out: Path
-    dataset: str = "synthetic"
-    split: str = "train"
-    num_videos: int | None = None
-    candidates: int | None = 30
-    crops: Literal[1, 10] = 1
-    fields: tuple[str, ...] = ("logits", "features", "skim")
-    skim_frames: int = 8
-    skim_size: int = 32
-    allow_corrupt: bool = False
-    on_error: Literal["skip", "raise"] = "skip"
-    batch_size: int = 32
-    num_workers: int = 2
-    deterministic: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        counts = ("num_videos", "candidates", "skim_frames", "skim_size", "batch_size", "num_workers")
-        check_settings(self, at_least=dict.fromkeys(counts, 1))
-
-    def load(self) -> VideoDataset:
-        """The split that the bank is of."""
-        return load_dataset(self.dataset, split=self.split, num_videos=self.num_videos)
-
-    def spec(self, dataset: VideoDataset, classifier: object) -> BankSpec:
-        """Of the bank of this dataset and classifier."""
-        size = (self.skim_size, self.skim_size)
-        return bank_spec(
-            dataset,
-            classifier,  # type: ignore[arg-type]
-            num_clips=self.candidates,
-            fields=self.fields,
-            crops=self.crops,
-            allow_corrupt=self.allow_corrupt,
-            skim=SkimSpec(num_frames=self.skim_frames, resize=size, crop=size),
-        )
-
-
-@dataclass(frozen=True)
-class ShowConfig:
-    """Which bank.
-
-    Args:
-        bank: its folder.
-        verify: read everything, and compare every shard with the hash that it was written with.
-    """
-
-    bank: tyro.conf.Positional[Path]
-    verify: bool = False
-
-
-@door
-def main(arguments: Sequence[str]) -> None:
-    commands: dict[str, Any] = {"build": BuildConfig, "show": ShowConfig}
-    chosen = parse(commands, arguments, cli=tyro.extras.subcommand_cli_from_dict, description=__doc__)
-    if isinstance(chosen, BuildConfig):
-        build(chosen)
+def run(config: BankConfig) -> None:
+    if isinstance(config, BuildConfig):
+        build(config)
+    elif isinstance(config, ImportConfig):
+        import_arrays(config)
+    elif isinstance(config, FittedHeadConfig):
+        give_head(config)
     else:
-        _print(open_bank(chosen.bank, verify=chosen.verify).summary())
+        _print(open_bank(config.bank, verify=config.verify).summary())
 
 
-@door
-def build_main(arguments: Sequence[str]) -> None:
-    """`vidselect bank build` by itself."""
-    build(parse(BuildConfig, arguments, description=__doc__))
+def load(config: BuildConfig) -> VideoDataset:
+    """The split that the bank is of."""
+    return load_dataset(config.dataset, split=config.split, num_videos=config.num_videos)
+
+
+def spec_of(config: BuildConfig, dataset: VideoDataset, classifier: ClipClassifier) -> BankSpec:
+    """Of the bank of this dataset and classifier."""
+    size = (config.skim_size, config.skim_size)
+    return bank_spec(
+        dataset,
+        classifier,
+        num_clips=config.candidates,
+        fields=config.fields,
+        crops=config.crops,
+        allow_corrupt=config.allow_corrupt,
+        skim=SkimSpec(num_frames=config.skim_frames, resize=size, crop=size),
+    )
 
 
 def build(config: BuildConfig) -> ClipBank:
     """Build and describe it."""
-    dataset, classifier = config.load(), config.make_classifier()
-    spec = config.spec(dataset, classifier)
+    dataset, classifier = load(config), config.make_classifier()
+    spec = spec_of(config, dataset, classifier)
     with deterministic(config.deterministic):
         bank = build_bank(
             config.out,
@@ -131,6 +69,51 @@ def build(config: BuildConfig) -> ClipBank:
     if spec.bins_gmacs:
         _print(f"cost        {describe(adaptive_cost(bank))}")
     return bank
+
+
+def import_arrays(config: ImportConfig) -> ClipBank:
+    """Make a bank of arrays, and describe it."""
+    bank = import_bank(
+        config.out,
+        load_dataset(config.dataset, split=config.split),
+        open_arrays(config.arrays),
+        times=ClipTimes(every_s=config.every_s, clip_s=config.clip_s),
+        classifier=config.classifier,
+        classifier_gmacs=config.classifier_gmacs,
+        on_error=config.on_error,
+    )
+    _print(bank.summary())
+    return bank
+
+
+def give_head(config: FittedHeadConfig) -> ClipBank:
+    """Write a bank with logits of a linear head on another's features, and keep the head beside it."""
+    bank = open_bank(config.bank)
+    if config.head is None:
+        head, judged = bank_head(bank), cross_fitted(bank, num_folds=config.folds)
+        told = f"cross-fitted in {config.folds} folds"
+    else:
+        head = load_head(config.head)
+        check_head(head, bank, config.head)
+        judged, told = with_head(bank, head), f"head {sha256_of(config.head)}"
+    made = with_logits_stored(config.out, bank, judged.field("logits").joined(), told=told)
+    save_head(head, config.out / HEAD)
+    _print(made.summary())
+    return made
+
+
+def check_head(head: nn.Linear, bank: ClipBank, file: Path) -> None:
+    """See that a head is for a bank's features and classes.
+
+    Raises:
+        ValueError: it is not.
+    """
+    wanted = (bank.field("features").shape[-1], bank.num_classes)
+    if (head.in_features, head.out_features) != wanted:
+        raise ValueError(
+            f"head {str(file)!r} makes {head.out_features} classes of {head.in_features} features, and the bank has "
+            f"{wanted[1]} and {wanted[0]}"
+        )
 
 
 def _print(text: str) -> None:

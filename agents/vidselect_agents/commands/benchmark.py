@@ -1,34 +1,23 @@
-"""Train and evaluate many agents, over several seeds, on one bank: one table with a row an agent.
-
-    python scripts/benchmark.py --agents dsn max_response random uniform dense oracle --seeds 5 --jobs 2
-
-Settings are chosen with `--test-split val`; a table is made on `test` once they are frozen. Each agent and seed writes
-its result as soon as it is done; run the command again with the same `--out` to go on after a kill. An agent that
-fails costs its row, and is named under the table.
-"""
+"""Comparing many agents over several seeds on one bank: the table of all results in a folder."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import tyro
 from rich.console import Console
 
-from vidselect_agents.commands import door, parse
 from vidselect_agents.commands.benchmark_jobs import TimedResult, parse_agent, result_file, run_jobs
+from vidselect_agents.commands.options.benchmark import BenchmarkConfig
 from vidselect_agents.registry import UNTRAINED
 from vidselect_env.evaluation.figures import plot_costs
 from vidselect_env.evaluation.metrics import paired_bootstrap
 from vidselect_env.evaluation.references import REFERENCES
 from vidselect_env.evaluation.table import Column, grouped, markdown_table, print_table
-from vidselect_env.experiment.config import ExperimentConfig
 from vidselect_env.experiment.run import claim_results
 from vidselect_env.files import write_aside
-from vidselect_env.settings import check_settings
 
 # What may differ among a folder's results.
 FREE = ("agents", "seeds", "out", "device", "num_workers", "clips_per_batch", "jobs")
@@ -39,40 +28,7 @@ TRAINING_COLUMNS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class BenchmarkConfig(ExperimentConfig):
-    """Which agents are compared on what.
-
-    Args:
-        agents: built-in names, entry points', or package.module:Class; a setting is added as in
-            dsn,gradient=all_arms,samples_per_context=1 or scsampler,streams=vectors+intra, and an environment of
-            its own in the same way, as in oracle,environment=VideoFrameSelect-v0.
-        seeds: how many, from 0.
-        total_timesteps: videos seen in training.
-        num_envs: sub-environments stepped together.
-        also_kept: further numbers of kept candidates to test every agent with, once it is trained: a row each,
-            `AGENT @ m`; of agents that choose one clip a section, further numbers of sections.
-        jobs: processes that train side by side, on the same banks.
-        out: the folder of results.
-    """
-
-    agents: tuple[str, ...] = ("dsn", "max_response", *UNTRAINED, *REFERENCES)
-    seeds: int = 5
-    total_timesteps: int = 6_400
-    num_envs: int = 64
-    also_kept: tuple[int, ...] = ()
-    jobs: int = 1
-    out: Path = Path("runs/benchmark")
-
-    def __post_init__(self) -> None:
-        check_settings(self, at_least=dict.fromkeys(("seeds", "total_timesteps", "num_envs", "jobs"), 1))
-        if self.grid.crops != 1:
-            raise ValueError(f"crops ({self.grid.crops}) must be 1 here: `train` reports ten of them")
-
-
-@door
-def main(arguments: Sequence[str]) -> None:
-    config = parse(BenchmarkConfig, arguments, description=__doc__, config=(tyro.conf.OmitArgPrefixes,))
+def run(config: BenchmarkConfig) -> None:
     claim_results(config.out, free=FREE, benchmark=config)
     found = [agent for agent in config.agents if result_file(config.out, agent, 0).exists()]
     if found:

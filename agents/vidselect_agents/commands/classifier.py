@@ -1,75 +1,25 @@
-"""Train a clip classifier on a dataset's videos, or only a linear head on its frozen features.
-
-python scripts/train_classifier.py --dataset folder:VIDEOS --classifier r3d_18 --weights kinetics400
-python scripts/train_classifier.py --dataset csv:LIST.csv --classifier i3d --weights I3D --head-only
-python scripts/train_classifier.py --resume runs/classifier-...
-"""
+"""Training a clip classifier, or only a linear head on its frozen features, into a run's folder."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-import tyro
 from rich.console import Console
 
-from vidselect_agents.commands import door, parse
+from vidselect_agents.commands.options.classifier import ClassifierConfig
 from vidselect_agents.commands.saved import check_plugin, damaged
 from vidselect_classifiers import CLASSIFIERS, ClipClassifier, save_weights
 from vidselect_env.bank import bank_spec, build_bank
 from vidselect_env.datasets import VideoDataset, load_dataset
 from vidselect_env.experiment.run import new_run_folder, read_config, run_logger, write_config
 from vidselect_env.fitting.head import bank_head, with_head
-from vidselect_env.fitting.options import ClassifierOptions
-from vidselect_env.fitting.training import FitConfig, fit
+from vidselect_env.fitting.training import fit
 from vidselect_env.seeding import deterministic
-from vidselect_env.settings import LARGEST_SEED, check_settings, from_json
+from vidselect_env.settings import from_json
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClassifierConfig(ClassifierOptions):
-    """Which classifier is trained on what; training starts from its weights, if it has any.
-
-    Args:
-        dataset: synthetic-trimmed, synthetic-speeds, synthetic, folder:PATH or csv:PATH.
-        train_split: the split to learn on.
-        test_split: the split to evaluate on.
-        num_videos: synthetic training videos, or at most so many of a real split.
-        head_only: leave the network as it is and fit its last layer, by logistic regression.
-        clips: with head_only, clips of each video that the head is fitted on.
-        l2: with head_only, weight of the squared norm of the head.
-        seed: of everything random.
-        deterministic: the same bytes whatever the number of threads: slower.
-        runs: the folder that the run's folder is made in.
-        resume: a run that was stopped: it goes on with its own settings, whatever else is given.
-        trust: import a classifier that the resumed run names as package.module:builder.
-    """
-
-    dataset: str = "synthetic-trimmed"
-    train_split: str = "train"
-    test_split: str = "test"
-    num_videos: int | None = None
-    weights: str | None = None
-    head_only: bool = False
-    clips: int = 10
-    l2: float = 1e-2
-    seed: int = 0
-    deterministic: bool = False
-    runs: Path = Path("runs")
-    resume: Path | None = None
-    trust: bool = False
-    fit: tyro.conf.OmitArgPrefixes[FitConfig] = field(default_factory=FitConfig)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_settings(self, at_least={"num_videos": 1, "clips": 1, "l2": 0, "seed": 0}, at_most={"seed": LARGEST_SEED})
-
-
-@door
-def main(arguments: Sequence[str]) -> None:
-    config = parse(ClassifierConfig, arguments, description=__doc__)
+def run(config: ClassifierConfig) -> None:
     if config.resume is not None:
         folder: Path | None = config.resume
         saved = read_config(config.resume).get("classifier")
@@ -123,9 +73,8 @@ def _train(config: ClassifierConfig, folder: Path | None) -> None:
         )
         logger.close()
     Console().print(f"Top-1 of single test clips: {100 * accuracy:.1f} %", highlight=False)
-    Console(emoji=False).print(
-        f"weights: {folder / 'weights.safetensors'}", highlight=False, soft_wrap=True, markup=False
-    )
+    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+    console.print(f"weights: {folder / 'weights.safetensors'}")
 
 
 def fit_head_only(

@@ -1,69 +1,23 @@
-"""Report a saved run on its own test split, or on something else.
-
-python scripts/evaluate_agent.py runs/dsn-... --sections 4
-"""
+"""Reporting a saved run on its own test split, or on something else."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
-from vidselect_agents.commands import door, parse
+from vidselect_agents.commands.options.evaluate import EvaluateConfig
+from vidselect_agents.commands.options.train import TrainConfig
 from vidselect_agents.commands.report import report
 from vidselect_agents.commands.saved import open_run
-from vidselect_agents.commands.train import TrainConfig
 from vidselect_agents.registry import needs_of
 from vidselect_env.datasets import load_dataset
 from vidselect_env.experiment.banks import make_experiment
 from vidselect_env.experiment.config import changed
-from vidselect_env.experiment.problems import environment_of
+from vidselect_env.experiment.problems import check_given, environment_of
 from vidselect_env.experiment.run import new_run_folder, write_config
 
-OPTIONS = {  # of one environment alone
-    "sections": "VideoClipSelect-v0",
-    "kept": "VideoFrameSelect-v0",
-    "price": "VideoClipSearch-v0",
-    "max_clips": "VideoClipSearch-v0",
-}
 
-
-@dataclass(frozen=True)
-class EvaluateConfig:
-    """Which run, on what.
-
-    Args:
-        run: its folder.
-        sections: M, where another.
-        kept: K, where another.
-        price: of a clip of a search, where another.
-        max_clips: that a search may classify, where others.
-        dataset: other videos; of other classes, if the agent never asks for their names.
-        classifier: another; with a fitted head, one is fitted for it.
-        weights: its weights.
-        test_split: another split.
-        runs: the folder that the report's folder is made in.
-        trust: import an agent or classifier that the run names as package.module:Name.
-    """
-
-    run: tyro.conf.Positional[Path]
-    sections: int | None = None
-    kept: int | None = None
-    price: float | None = None
-    max_clips: int | None = None
-    dataset: str | None = None
-    classifier: str | None = None
-    weights: str | None = None
-    test_split: str | None = None
-    runs: Path = Path("runs")
-    trust: bool = False
-
-
-@door
-def main(arguments: Sequence[str]) -> None:
-    evaluate_run(parse(EvaluateConfig, arguments, description=__doc__))
+def run(config: EvaluateConfig) -> None:
+    evaluate_run(config)
 
 
 def evaluate_run(config: EvaluateConfig) -> Path:
@@ -72,10 +26,7 @@ def evaluate_run(config: EvaluateConfig) -> Path:
     run, settings = saved.config, saved.settings
     needs = needs_of(run.agent, settings)
     environment = environment_of(run.problem, needs)
-    for option, owner in OPTIONS.items():
-        value = getattr(config, option)
-        if value is not None and owner != environment:
-            raise ValueError(f"--{option.replace('_', '-')} {value} is no option of {environment}, which the run is of")
+    check_given(environment, sections=config.sections, kept=config.kept, price=config.price, max_clips=config.max_clips)
     run = changed(
         run,
         test_sections=config.sections,

@@ -1,38 +1,15 @@
-"""Open the report of a run in the browser: the table, accuracy against cost, and every test video.
-
-vidselect view runs/dsn-...
-"""
+"""Opening the report of a run in the browser."""
 
 from __future__ import annotations
 
 import webbrowser
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
-import tyro
-
-from vidselect_agents.commands import door, parse
+from vidselect_agents.commands.options.view import ViewConfig
 from vidselect_env.evaluation.pages import FILE_NAME
 from vidselect_env.experiment.run import read_config
 
 
-@dataclass(frozen=True)
-class ViewConfig:
-    """Which run.
-
-    Args:
-        run: its folder.
-        browser: open a browser window; without it only the report's address is printed.
-    """
-
-    run: tyro.conf.Positional[Path]
-    browser: bool = True
-
-
-@door
-def main(arguments: Sequence[str]) -> None:
-    config = parse(ViewConfig, arguments, description=__doc__)
+def run(config: ViewConfig) -> None:
     read_config(config.run)
     page = config.run / FILE_NAME
     if not page.exists():

@@ -7,6 +7,8 @@ import math
 
 import pytest
 import torch
+from torchmetrics.functional.classification import multiclass_accuracy
+from torchmetrics.functional.retrieval import retrieval_hit_rate
 
 from vidselect_env.bank import ClipBank
 from vidselect_env.envs.clip_select import ClipSelectProblem
@@ -181,3 +183,16 @@ def test_actions_of_any_integer_type_are_taken():
     assert str(evaluate(Narrow(), two_video_problem(), name="x")) == str(
         evaluate(PredictsZero(), two_video_problem(), name="x")
     )
+
+
+@pytest.mark.parametrize("k", [1, 5])
+def test_top_k_accuracy_is_what_torchmetrics_says_of_one_label_and_of_several(k):
+    generator = torch.Generator().manual_seed(0)
+    probabilities = torch.rand(40, 8, generator=generator)
+    labels = torch.randint(8, (40,), generator=generator)
+    single = torch.nn.functional.one_hot(labels, 8).bool()
+    expected = multiclass_accuracy(probabilities, labels, num_classes=8, top_k=k, average="micro")
+    assert top_k_accuracy(probabilities, single, k=k) == pytest.approx(expected.item())
+    several = single | (torch.rand(40, 8, generator=generator) < 0.2)
+    each = [retrieval_hit_rate(row, of_row, top_k=k) for row, of_row in zip(probabilities, several, strict=True)]
+    assert top_k_accuracy(probabilities, several, k=k) == pytest.approx(torch.stack(each).mean().item())

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidselect_env.video.clips import ClipGrid, middle_frames, section_candidates
+from vidselect_env.video.clips import ClipGrid, middle_frames, section_candidates, section_parts
 
 counts = st.integers(1, 40)
 
@@ -112,3 +112,20 @@ def test_middle_frames_are_in_the_clip_in_order_and_central(num_frames, length):
     left, right = int(frames[0]), num_frames - 1 - int(frames[-1])
     assert left >= 0
     assert right - left in (0, 1) if num_frames >= length else right >= 0
+
+
+@given(candidates=st.integers(1, 60), sections=st.integers(1, 8), clips=st.integers(1, 5))
+def test_every_candidate_belongs_to_one_part_and_the_middle_to_its_own(candidates, sections, clips):
+    parts = section_parts(candidates, sections, clips).view(-1, 2)
+    middles = section_candidates(candidates, sections, clips).flatten()
+    assert ((parts[:, 0] <= middles) & (middles < parts[:, 1])).all()
+    if candidates >= sections * clips:
+        edges = parts.flatten().tolist()
+        assert edges[0] == 0
+        assert edges[-1] == candidates
+        assert edges[1:-1:2] == edges[2::2]
+
+
+def test_parts_of_a_section_worked_out_by_hand():
+    assert section_parts(10, 2, 2).tolist() == [[[0, 2], [2, 5]], [[5, 7], [7, 10]]]
+    assert section_parts(2, 1, 3).tolist() == [[[0, 1], [1, 2], [1, 2]]]

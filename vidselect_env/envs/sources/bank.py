@@ -34,7 +34,8 @@ class BankSource:
         outputs = bank.field("logits").shape[1]
         if outputs != bank.num_classes:
             raise BankError(
-                f"the bank's logits are of {outputs} classes but its videos of {bank.num_classes}: fit a head"
+                f"the bank's logits are of {outputs} classes but its videos of {bank.num_classes}: "
+                "`vidselect bank head` fits one"
             )
         self.bank = bank
         self.spec = bank.spec
@@ -46,6 +47,7 @@ class BankSource:
         self._truth: tuple[Tensor, Tensor] | None = None
         if any(bank.action_spans_s) and bank.spans_s is not None:
             self._truth = (bank.spans_s.to(self.device), padded_spans(bank.action_spans_s).to(self.device))
+        self._first_alike = _first_alike(bank).to(self.device)
         self._starts = bank.offsets[:-1].to(self.device)
         self._probabilities = bank.field("logits").joined().float().softmax(-1).to(self.device)
         self._fields = {
@@ -75,6 +77,9 @@ class BankSource:
         kept = self._fields["num_bins"].take(rows.view(-1)).view(rows.shape)
         return self._bins_gmacs[kept - 1]
 
+    def first_alike(self, videos: Tensor, candidates: Tensor) -> Tensor:
+        return self._first_alike[self._rows(videos, candidates)]
+
     def truth(self, videos: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor] | None:
         if self._truth is None:
             return None
@@ -85,3 +90,17 @@ class BankSource:
 
     def _rows(self, videos: Tensor, candidates: Tensor) -> Tensor:
         return self._starts[videos][:, None] + candidates
+
+
+def _first_alike(bank: ClipBank) -> Tensor:
+    """The first candidate of the same video with the same frames, of each: (R,) int64.
+
+    Candidates that no grid has laid, of a bank made from tensors, all differ.
+    """
+    counts, lengths = bank.offsets.diff().tolist(), bank.num_video_frames.tolist()
+    of_length: dict[tuple[int, int], Tensor] = {}
+    for count, length in dict.fromkeys(zip(counts, lengths, strict=True)):
+        alike = bank.spec.grid.first_alike(length) if length else torch.arange(0)
+        of_length[count, length] = alike if len(alike) == count else torch.arange(count)
+    each = [of_length[key] for key in zip(counts, lengths, strict=True)]
+    return torch.cat(each) if each else torch.arange(0)

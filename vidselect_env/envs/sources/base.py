@@ -44,6 +44,9 @@ class Source(Protocol):
     def clip_gmacs(self, videos: Tensor, candidates: Tensor) -> Tensor:
         """The classifier's own multiply-adds for candidates (B, K) of videos (B,), in units of 1e9: (B, K)."""
 
+    def first_alike(self, videos: Tensor, candidates: Tensor) -> Tensor:
+        """For candidates (B, K) of videos (B,), the first of each video that has the same frames: (B, K) int64."""
+
     def truth(self, videos: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor] | None:
         """Where candidates (B, K) lie and where the action is, in seconds: (B, K, 2) and (B, A, 2); None if unknown."""
 

@@ -63,6 +63,9 @@ class LookSource:
     def clip_gmacs(self, videos: Tensor, candidates: Tensor) -> Tensor:
         return torch.full(candidates.shape, self.spec.classifier_gmacs)
 
+    def first_alike(self, videos: Tensor, candidates: Tensor) -> Tensor:
+        return self.spec.grid.first_alike(self.index.info.num_frames)[candidates]
+
     def truth(self, videos: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor] | None:
         return None
 
