@@ -58,6 +58,10 @@ CLASSIFIERS: dict[str, Any] = {
     "r2plus1d_50": f"{_HERE}.resnet3d:r2plus1d_50",
     "frame_resnet18": f"{_HERE}.frame_resnet:frame_resnet18",
     "frame_resnet50": f"{_HERE}.frame_resnet:frame_resnet50",
+    "tsn_resnet18": f"{_HERE}.tsn:tsn_resnet18",
+    "tsn_resnet50": f"{_HERE}.tsn:tsn_resnet50",
+    "tsn_resnet101": f"{_HERE}.tsn:tsn_resnet101",
+    "tsn_bn_inception": f"{_HERE}.tsn:tsn_bn_inception",
 }
 
 
@@ -102,8 +106,8 @@ def make_classifier(
         replace_head: take a new, untrained head of `num_classes` where the present one has another size.
         sgs: arguments of `with_sgs`, such as `{"after": "layer1"}`: similarity guided sampling inside it. The
             weights may be of such a classifier, or of one without, whose similarity network is then new.
-        options: fields of `ClipGeometry` to change (`num_frames=8`, `crop=(112, 112)`), and what else the
-            builder takes (`width` of tiny_r3d); None leaves the classifier's own.
+        options: fields of `ClipGeometry` to change (`num_frames=8`, `crop=(112, 112)`, `modality="flow"`), and what
+            else the builder takes (`width` of tiny_r3d); None leaves the classifier's own.
 
     Raises:
         ValueError: unknown name, or a geometry that the network cannot take.

@@ -6,18 +6,20 @@ Shapes: B clips, T frames a clip, C classes, D feature values, H x W pixels.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vidselect_classifiers.cost import gmacs
+from vidselect_classifiers.flow import FLOW_CHANNELS, FLOW_MEAN, FLOW_STD, take_flow
 from vidselect_classifiers.ragged import RaggedMaps
 
 KINETICS_MEAN = (0.43216, 0.394666, 0.37645)
 KINETICS_STD = (0.22803, 0.22145, 0.216989)
+Modality = Literal["rgb", "flow"]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -43,8 +45,10 @@ class ClipGeometry:
     A frame is resized, so that its short side is `resize` (an int) or to `resize` (height, width), and
     the centre `crop` (height, width) of it is kept. Pixels in [0, 1] are then normalised by `mean`, `std`.
 
+    `modality` says what the pixels are: colours, or optical flow (`flow.py`), which has a mean and a spread of its own.
+
     Raises:
-        ValueError: a count is not positive, or the crop is larger than the resized frame.
+        ValueError: a count is not positive, the modality is unknown, or the crop is larger than the resized frame.
     """
 
     num_frames: int
@@ -53,8 +57,11 @@ class ClipGeometry:
     crop: tuple[int, int]
     mean: tuple[float, float, float] = KINETICS_MEAN
     std: tuple[float, float, float] = KINETICS_STD
+    modality: Modality = "rgb"
 
     def __post_init__(self) -> None:
+        if self.modality not in get_args(Modality):
+            raise ValueError(f"modality ({self.modality!r}) must be one of {', '.join(get_args(Modality))}")
         for name in ("num_frames", "frame_stride"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} ({getattr(self, name)}) must be at least 1")
@@ -104,6 +111,10 @@ class ClipClassifier(nn.Module):
         name: str = "",
     ) -> None:
         super().__init__()
+        num_channels = 3
+        if geometry.modality == "flow":
+            take_flow(network, num_frames=geometry.num_frames)
+            geometry, num_channels = replace(geometry, mean=FLOW_MEAN, std=FLOW_STD), FLOW_CHANNELS
         last = None if head is None else network.get_submodule(head)
         if not (isinstance(last, nn.Linear | None) or (isinstance(last, nn.Conv3d) and last.kernel_size == (1, 1, 1))):
             raise TypeError(f"head {head!r} ({last}) must be an nn.Linear or an nn.Conv3d of kernel 1")
@@ -114,8 +125,8 @@ class ClipClassifier(nn.Module):
         self.geometry = geometry
         self.set_class_names(class_names)
         self.name = name
-        self.register_buffer("mean", torch.tensor(geometry.mean).view(1, 1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(geometry.std).view(1, 1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(geometry.mean[:num_channels]).view(1, 1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(geometry.std[:num_channels]).view(1, 1, -1, 1, 1), persistent=False)
 
     @property
     def label(self) -> str:
@@ -156,12 +167,12 @@ class ClipClassifier(nn.Module):
         return (self.geometry.num_frames, 3, *self.geometry.crop)
 
     def preprocess(self, clips: Tensor) -> Tensor:
-        """Normalise (B, T, 3, H, W) uint8 clips to the network's (B, 3, T, H, W) float."""
+        """Normalise (B, T, 3, H, W) uint8 clips to the network's (B, 3, T, H, W) float; of flow (B, 2, T, H, W)."""
         if clips.dtype != torch.uint8 or clips.ndim != 5 or clips.shape[2] != 3:
             raise ValueError(f"clips ({clips.dtype}, {tuple(clips.shape)}) must be uint8 of shape (B, T, 3, H, W)")
         assert isinstance(self.mean, Tensor)
         assert isinstance(self.std, Tensor)
-        scaled = clips.to(self.mean.dtype) / 255
+        scaled = clips[:, :, : self.mean.shape[2]].to(self.mean.dtype) / 255
         return ((scaled - self.mean) / self.std).transpose(1, 2)
 
     def forward(self, clips: Tensor) -> ClipOutput:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from vidselect_classifiers.base import ClipClassifier
 from vidselect_classifiers.checkpoint_names import own_names
+from vidselect_classifiers.flow import adapted
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 NUM_LISTED_KEYS = 8
@@ -37,6 +38,9 @@ PUBLISHED: dict[str, dict[str, str]] = {
     "swin3d_t": {"kinetics400": "Swin3D_T_Weights.KINETICS400_V1"},
     "frame_resnet18": {"imagenet": "ResNet18_Weights.IMAGENET1K_V1"},
     "frame_resnet50": {"imagenet": "ResNet50_Weights.IMAGENET1K_V1"},
+    "tsn_resnet18": {"imagenet": "ResNet18_Weights.IMAGENET1K_V1"},
+    "tsn_resnet50": {"imagenet": "ResNet50_Weights.IMAGENET1K_V1"},
+    "tsn_resnet101": {"imagenet": "ResNet101_Weights.IMAGENET1K_V1"},
 }
 
 
@@ -54,7 +58,7 @@ def load_weights(
     """Put weights into a classifier, in place.
 
     The classifier takes the weights' class names where these have any, and else keeps its own. Parameter names of
-    other libraries are translated (`checkpoint_names`).
+    other libraries are translated (`checkpoint_names`). A classifier of optical flow takes weights of colours too.
 
     Args:
         classifier: made by a builder; its `name` says which published names there are.
@@ -75,6 +79,8 @@ def load_weights(
         state = own_names(state, classifier.network.state_dict(), name=classifier.name)
     except ValueError as error:
         raise WeightsError(f"{weights} does not fit {classifier.name}: {error}") from error
+    if classifier.geometry.modality == "flow":
+        state = adapted(state, classifier.network)
     head_weight = state.get(f"{classifier.head_name}.weight")
     num_given = None if head_weight is None else head_weight.shape[0]
     num_wanted = num_classes or num_given or classifier.num_classes

@@ -21,6 +21,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "i3d": {"num_frames": 8, "crop": (64, 64)},
     "frame_resnet18": {"crop": (64, 64)},
     "frame_resnet50": {"crop": (64, 64)},
+    **{name: {"crop": (64, 64)} for name in ("tsn_resnet18", "tsn_resnet50", "tsn_resnet101", "tsn_bn_inception")},
     **{
         name: {"num_frames": 4, "crop": (32, 32)}
         for name in ("r3d_18", "r3d_34", "mc3_18", "r2plus1d_18", "r2plus1d_34", *RESNETS_50, *X3D)
@@ -34,6 +35,9 @@ FEATURE_DIMS = {
     "mvit_v2_s": 768,
     "swin3d_t": 768,
     "frame_resnet50": 2048,
+    "tsn_resnet50": 2048,
+    "tsn_resnet101": 2048,
+    "tsn_bn_inception": 1024,
     "resnet3d_18_modified": 1024,
     "resnet3d_50": 1024,
     **dict.fromkeys(("i3d_r50", "r2plus1d_50", *X3D), 2048),

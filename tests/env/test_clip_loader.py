@@ -9,7 +9,7 @@ from vidselect_classifiers import ClipGeometry, make_classifier
 from vidselect_env.datasets import LabelledVideo, VideoDataset, load_dataset
 from vidselect_env.fitting.augmentation import ClipJitter
 from vidselect_env.fitting.fit_config import SAMPLERS
-from vidselect_env.fitting.loader import ClipLoader, clip_frames
+from vidselect_env.fitting.loader import ClipLoader, clip_frames, clips_of_segments, consensus
 from vidselect_env.fitting.training import FitConfig
 from vidselect_env.video.decode import FrameSize, read_frames
 from vidselect_env.video.index import probe
@@ -132,3 +132,43 @@ def test_jitter_takes_windows_of_the_whole_frame_in_training_alone(video_folder)
     assert not torch.equal(clips(training=True), clips(training=True, jitter=None))
     assert torch.equal(clips(training=True), clips(training=True, cache=True))
     assert torch.equal(clips(training=True, num_workers=1), clips(training=True, num_workers=4))
+
+
+def test_segments_are_equal_parts_of_the_places_where_clips_fit():
+    geometry = ClipGeometry(num_frames=3, resize=8, crop=(8, 8))
+    assert clips_of_segments(12, geometry, num_segments=2).tolist() == [[2, 3, 4], [7, 8, 9]]
+    ends = clips_of_segments(12, geometry, num_segments=2, places=torch.tensor([0.0, 0.999]))
+    assert ends.tolist() == [[0, 1, 2], [9, 10, 11]]
+    assert clips_of_segments(2, geometry, num_segments=3).tolist() == [[0, 1, 1]] * 3
+
+
+def test_the_consensus_is_the_mean_of_a_videos_clips():
+    logits = torch.tensor([[1.0, 5.0], [3.0, 1.0], [0.0, 0.0], [2.0, 8.0]])
+    assert consensus(logits, 2).tolist() == [[2, 3], [1, 4]]
+    assert torch.equal(consensus(logits, 4), logits)
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_clips_of_segments_come_one_video_after_another(video_folder, cache):
+    batches = loader(video_folder, training=False, segments=3, cache=cache)
+    clips, targets = next(iter(batches))
+    assert (len(clips), len(targets)) == (9, 3)
+    path = batches.dataset.videos[1].path
+    frames = clips_of_segments(probe(path).num_frames, batches.geometry, num_segments=3)
+    [expected] = read_frames(path, frames.flatten(), sizes=[FrameSize((32, 32), (32, 32))])
+    assert torch.equal(clips[3:6].flatten(0, 1), expected)
+
+
+def test_random_segments_follow_the_seed_and_are_in_order(video_folder):
+    def clips(seed):
+        jitter = ClipJitter(brightness=0.2)
+        batches = loader(video_folder, training=True, segments=3, seed=seed, jitter=jitter)
+        return torch.cat([batch for batch, _ in batches])
+
+    assert torch.equal(clips(0), clips(0))
+    assert not torch.equal(clips(0), clips(1))
+
+
+def test_segments_do_not_go_with_mixup():
+    with pytest.raises(ValueError, match=r"segments \(3\) go with sampler clip"):
+        FitConfig(segments=3, mixup=0.2)

@@ -23,6 +23,7 @@ from vidselect_env.bank.bank import ClipBank, open_bank
 from vidselect_env.bank.decode import VideoClips, decode_ahead
 from vidselect_env.bank.spec import OUTPUTS, SIGNALS, BankError, BankSpec, SignalSpec, SkimSpec
 from vidselect_env.datasets.base import LabelledVideo, VideoDataset
+from vidselect_env.datasets.flow import is_flow
 from vidselect_env.files import clear_leftovers, writable_folder
 from vidselect_env.video.clips import ClipGrid
 from vidselect_env.video.errors import VideoError
@@ -44,6 +45,7 @@ def bank_spec(
     A classifier whose clips cost different amounts adds the field `num_bins`; one that gives no features leaves out
     the field of that name.
     """
+    check_modality(dataset, classifier)
     bins_gmacs = gmacs_by_bins(classifier)
     fields = tuple(name for name in fields if name != "features" or classifier.has_features)
     fields = (*fields, "num_bins") if bins_gmacs else tuple(fields)
@@ -61,6 +63,20 @@ def bank_spec(
         crops=crops,
         allow_corrupt=allow_corrupt,
     )
+
+
+def check_modality(dataset: VideoDataset, classifier: ClipClassifier) -> None:
+    """See that a classifier of flow is shown flow, and one of colours none.
+
+    Raises:
+        ValueError: it is the other way round.
+    """
+    shown = "flow" if is_flow(dataset.name) else "rgb"
+    if classifier.geometry.modality != shown:
+        raise ValueError(
+            f"classifier {classifier.label!r} is of modality {classifier.geometry.modality}, and the videos of "
+            f"{dataset.name!r} are {shown}: flow:METHOD:DATASET and --modality flow go together"
+        )
 
 
 def clips_of(classifier: ClipClassifier, *, num_clips: int | None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from vidselect_env.ahead import ordered_ahead
 from vidselect_env.bank.spec import MEL_SHAPE, BankSpec
 from vidselect_env.datasets.base import LabelledVideo
+from vidselect_env.datasets.flow import is_flow
 from vidselect_env.video.audio import mel_spectrograms
 from vidselect_env.video.clips import ClipGrid, even_frames, middle_frames
 from vidselect_env.video.compressed import CompressedWatcher
@@ -53,7 +54,9 @@ def decode_video(video: LabelledVideo, *, spec: BankSpec, whole_frames: bool = F
     Raises:
         VideoError: the file cannot be read, or has not the signals asked for.
     """
-    index = index_video(video.path, start_s=video.start_s, end_s=video.end_s, allow_corrupt=spec.allow_corrupt)
+    index = index_video(
+        video.path, start_s=video.start_s, end_s=video.end_s, allow_corrupt=spec.allow_corrupt, keep_packets=True
+    )
     frames = spec.grid.frame_indices(index.info.num_frames)
     different, clip_of = spec.grid.first_alike(index.info.num_frames).unique(return_inverse=True)
     size = FrameSize(spec.clip_resize, spec.clip_crop)
@@ -64,7 +67,10 @@ def decode_video(video: LabelledVideo, *, spec: BankSpec, whole_frames: bool = F
     fields = {name: value[clip_of] for name, value in found.items()} if len(different) < len(frames) else found
     if spec.crops == 10 and not whole_frames:
         with faults_of(video.path, doing="crop the clips of"):
-            clips = view_crops(clips, spec.clip_crop, views="ten").transpose(0, 1).flatten(0, 1)
+            crops = view_crops(clips, spec.clip_crop, views="ten").transpose(0, 1)
+            if is_flow(spec.dataset):  # mirrored, what went to the right goes to the left
+                crops[:, 5:, :, 0] = -crops[:, 5:, :, 0]
+            clips = crops.flatten(0, 1)
     spans_s = clip_spans_s(index, frames)
     return VideoClips(video, index.info.num_frames, len(frames), clips, clip_of, fields, spans_s)
 

@@ -1,6 +1,7 @@
 """Datasets by name: `synthetic` and its kin (`datasets.synthetic`), `folder:PATH`, `csv:PATH`, `grid:ROOT@TASK`.
 
-Or by their authors' own files, such as `ucf101:ROOT@1`: `docs/datasets.md` has a table of these.
+Or by their authors' own files, such as `ucf101:ROOT@1`: `docs/datasets.md` has a table of these. `flow:METHOD:DATASET`
+is the optical flow of any of them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import dataclasses
 from functools import partial
 
 from vidselect_env.datasets.base import LabelledVideo, VideoDataset
+from vidselect_env.datasets.flow import flow_dataset, is_flow, parse_flow
 from vidselect_env.datasets.folder import folder_dataset
 from vidselect_env.datasets.grid import grid_dataset
 from vidselect_env.datasets.manifest import manifest_dataset
@@ -33,7 +35,8 @@ def load_dataset(
         name: `synthetic` (untrimmed motion, made on first use), `synthetic-trimmed` (the same actions,
             trimmed), `synthetic-v1` and `synthetic-v1-trimmed` (their first version), `synthetic-speeds` (trimmed,
             still, slow and fast), `folder:PATH`, `csv:PATH`, `grid:ROOT@TASK`, or one by its official files,
-            `ucf101:ROOT@2`: the names are those of `official.OFFICIAL`.
+            `ucf101:ROOT@2`: the names are those of `official.OFFICIAL`. `flow:dis:` before a name: the optical flow of
+            its videos (`datasets.flow`).
         split: `train`, `test`, or what the dataset has; real ones also know `all`. To choose settings by: `val`, and
             `fit` to learn on meanwhile. Where the data have no `val`, that is a fifth of `train` by a hash of the
             paths, and `fit` the rest of it; where they have one, `fit` is `train`.
@@ -44,6 +47,9 @@ def load_dataset(
     Raises:
         ValueError: an unknown name or split, or no video.
     """
+    if is_flow(name):
+        source = load_dataset(parse_flow(name)[1], split=split, num_videos=num_videos, seed=seed, progress=progress)
+        return flow_dataset(name, source, progress=progress)
     if name in _SYNTHETIC:
         split = "train" if split == "fit" else split
         return synthetic_dataset(

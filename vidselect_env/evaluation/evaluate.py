@@ -60,6 +60,13 @@ def evaluate(selector: Any, problem: SelectionProblem, *, name: str, batch_size:
         selector: a `Selector`, a `Reference`, a `Searcher`, or whatever `adapt` makes one of.
         name: of the row.
     """
+    return evaluate_with_predictions(selector, problem, name=name, batch_size=batch_size)[0]
+
+
+def evaluate_with_predictions(
+    selector: Any, problem: SelectionProblem, *, name: str, batch_size: int = 64
+) -> tuple[Result, Tensor]:
+    """As `evaluate`, and the fused predictions that it judges: (V, C) probabilities, on the CPU."""
     if isinstance(selector, Reference):
         problem = problem.whole_videos()  # who sees the answers is told all of a video's at once
     selector = selector if isinstance(selector, Reference | Searcher) else adapt(selector, problem.shapes)
@@ -113,7 +120,8 @@ def evaluate(selector: Any, problem: SelectionProblem, *, name: str, batch_size:
         dense_gmacs=costs[offered].sum().item() / num_videos,
         scorer_gmacs=(looking_gmacs + deciding_gmacs) / num_videos,
     )
-    return replace(result, hit=torch.cat(hits).nanmean().item()) if hits else result
+    result = replace(result, hit=torch.cat(hits).nanmean().item()) if hits else result
+    return result, fused.cpu()
 
 
 def candidate_gmacs(source: Source) -> Tensor:

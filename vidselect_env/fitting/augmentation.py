@@ -93,6 +93,17 @@ def crop_box(
     return top, left, height, width
 
 
+def mirrored(clips: Tensor, *, modality: str) -> Tensor:
+    """Clips (..., 3, H, W) uint8, left and right exchanged; of flow, what went to the right goes to the left.
+
+    Example: displacements 128 (none) and 138 -> 118 and 128, in the other order.
+    """
+    clips = clips.flip(-1)
+    if modality == "flow":
+        clips[..., 0, :, :] = -clips[..., 0, :, :]  # 256 - x: bytes wrap around
+    return clips
+
+
 def mixup(clips: Tensor, targets: Tensor, *, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Every clip mixed with another of the batch, and their targets by the same share (Zhang et al., ICLR 2018).
 

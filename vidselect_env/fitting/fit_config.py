@@ -42,6 +42,7 @@ class FitConfig:
         mixed_precision: bfloat16 where the device is a GPU.
         sampler: which frames of a video the classifier sees: clip, a random one of the classifier's stride; or, over
             the whole video, segment (TSN), motion_guided (MGSampler) or magnitude (the frames that move most).
+        segments: clips of each video, one from each of so many equal parts, whose mean logits count (TSN: 3).
         mu: exponent of MGSampler's salience.
         context: a clip longer than its segment of a file shows what comes before and after, in testing too, rather
             than the last frame again and again.
@@ -71,6 +72,7 @@ class FitConfig:
     colour: float = 0.0
     mixed_precision: bool = True
     sampler: str = "clip"
+    segments: int = 1
     mu: float = 0.5
     context: bool = False
     time_jitter: int | None = None
@@ -83,7 +85,7 @@ class FitConfig:
         for name, known in (("sampler", SAMPLERS), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} ({getattr(self, name)!r}) must be one of {', '.join(known)}")
-        counts = ("epochs", "batch_size", "accumulate", "num_workers")
+        counts = ("epochs", "batch_size", "accumulate", "num_workers", "segments")
         amounts = ("warmup_epochs", "weight_decay", "label_smoothing", "mixup", "mu", "time_jitter")
         check_settings(
             self,
@@ -95,6 +97,8 @@ class FitConfig:
             raise ValueError(f"schedule steps has milestones, and no other: {self.schedule}, {self.milestones}")
         if self.sampler != "clip" and (self.context or self.time_jitter is not None):
             raise ValueError(f"context and time_jitter are of sampler clip, not of {self.sampler}")
+        if self.segments > 1 and (self.mixup or self.sampler != "clip" or self.context or self.time_jitter is not None):
+            raise ValueError(f"segments ({self.segments}) go with sampler clip, without mixup, context and time_jitter")
         if self.random_crop or self.brightness or self.colour or self.scale_jitter != (1.0, 1.0):
             self.jitter()  # which checks them
 

@@ -30,7 +30,7 @@ class ClipLoader:
         geometry: of the clips.
         training: a random clip of every video, in random order; otherwise the middle one, in order.
         generator: of that randomness.
-        sampler, mu, context, time_jitter: as in `FitConfig`.
+        sampler, mu, context, time_jitter, segments: as in `FitConfig`.
         jitter: what training changes of the frames.
 
     Videos that cannot be read are left out, and named once.
@@ -51,7 +51,11 @@ class ClipLoader:
         jitter: ClipJitter | None = None,
         num_workers: int = 2,
         cache: bool = False,
+        segments: int = 1,
     ) -> None:
+        if geometry.modality == "flow" and jitter is not None and (jitter.brightness or jitter.colour):
+            raise ValueError("brightness and colour would change displacements: a classifier of flow learns without")
+        self.segments = segments
         self.sampler, self.mu, self.context = sampler, mu, context
         self.time_jitter = time_jitter if training else None
         self.jitter = jitter if training else None
@@ -66,7 +70,7 @@ class ClipLoader:
         self._unreadable: set[int] = set()
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """(B, T, 3, H, W) uint8 clips and (B, C) float targets that sum to 1."""
+        """(B * segments, T, 3, H, W) uint8 clips, those of a video together; (B, C) float targets that sum to 1."""
         count = len(self.dataset)
         order = torch.randperm(count, generator=self.generator) if self.training else torch.arange(count)
         places = torch.rand(count, generator=self.generator) if self.training else torch.full((count,), 0.5)
@@ -84,15 +88,15 @@ class ClipLoader:
                 self._unreadable.add(video)
                 tqdm.write(f"left out {error}")
             if len(clips) == self.batch_size:
-                yield torch.stack(clips), label_shares(self.targets[videos])
+                yield torch.cat(clips), label_shares(self.targets[videos])
                 clips, videos = [], []
         if len(self._unreadable) == count:
             raise ValueError(f"dataset {self.dataset.name!r}, split {self.dataset.split!r}: no video can be read")
         if clips:
-            yield torch.stack(clips), label_shares(self.targets[videos])
+            yield torch.cat(clips), label_shares(self.targets[videos])
 
     def _clip(self, job: tuple[int, float]) -> Tensor:
-        """The frames of a video that the sampler takes, (T, 3, H, W); `place` in [0, 1) is all that is random."""
+        """The frames of a video that are taken, (segments, T, 3, H, W); `place` in [0, 1) is all that is random."""
         number, place = job
         video: LabelledVideo = self.dataset.videos[number]
         if number not in self._indices:
@@ -100,21 +104,22 @@ class ClipLoader:
                 self._files[video.path] = index_video(video.path)
             self._indices[number] = segment_of(self._files[video.path], start_s=video.start_s, end_s=video.end_s)
         index = self._indices[number]
-        frames = self._sampled(number, index, place)
+        frames = self._sampled(number, index, place).view(self.segments, -1)
         size = self._frame_size(index)
         if self._frames is None:
-            [clip] = read_clips(video.path, index.first + frames[None], sizes=[size], index=index.file)
+            [clips] = read_clips(video.path, index.first + frames, sizes=[size], index=index.file)
         else:
             before, after = self._reach(index)
             if number not in self._frames:
                 everything = torch.arange(-before, index.info.num_frames + after)[None]
                 [whole] = read_clips(video.path, index.first + everything, sizes=[size], index=index.file)
                 self._frames[number] = whole[0]
-            clip = self._frames[number][None, before + frames]
+            clips = self._frames[number][before + frames]
         if self.jitter is None:
-            return clip[0]
+            return clips
         generator = torch.Generator().manual_seed(int(place * 2**53) + 1)
-        return self.jitter(clip[0], crop=self.geometry.crop, generator=generator)
+        changed = self.jitter(clips.flatten(0, 1), crop=self.geometry.crop, generator=generator)
+        return changed.unflatten(0, frames.shape)
 
     def _frame_size(self, index: VideoIndex) -> FrameSize:
         """The centre crop, or the whole resized frame where training takes another part of it."""
@@ -133,6 +138,10 @@ class ClipLoader:
 
     def _sampled(self, number: int, index: VideoIndex, place: float) -> Tensor:
         num_video_frames, num_frames = index.info.num_frames, self.geometry.num_frames
+        if self.segments > 1:
+            drawn = torch.rand(self.segments, generator=torch.Generator().manual_seed(int(place * 2**53)))
+            places = drawn if self.training else None
+            return clips_of_segments(num_video_frames, self.geometry, num_segments=self.segments, places=places)
         if self.sampler == "clip":
             reach = self._reach(index)
             return clip_frames(num_video_frames, self.geometry, place=place, reach=reach, time_jitter=self.time_jitter)
@@ -144,6 +153,31 @@ class ClipLoader:
         if self.sampler == "magnitude":
             return motion_magnitude_frames(self._curves[number], num_frames)
         return motion_guided_frames(self._curves[number], num_frames, mu=self.mu, generator=generator)
+
+
+def clips_of_segments(
+    num_video_frames: int, geometry: ClipGeometry, *, num_segments: int, places: Tensor | None = None
+) -> Tensor:
+    """Frames of one clip from each of so many equal parts of a video (TSN, section 3.1): (num_segments, T) int64.
+
+    Parts are of the places where a clip can start, so that every clip fits; of a video shorter than a clip the last
+    frame repeats.
+
+    Args:
+        places: (num_segments,) in [0, 1), of the way through each part; None for their middles.
+
+    Example: 12 frames, clips of 3, which start at 0 to 9; two segments -> [2, 3, 4] and [7, 8, 9].
+    """
+    places = torch.full((num_segments,), 0.5) if places is None else places
+    num_starts = max(num_video_frames - geometry.span, 0) + 1
+    starts = ((torch.arange(num_segments) + places.double()) * num_starts / num_segments).long()
+    steps = torch.arange(geometry.num_frames) * geometry.frame_stride
+    return (starts[:, None] + steps).clamp(max=num_video_frames - 1)
+
+
+def consensus(logits: Tensor, num_videos: int) -> Tensor:
+    """The mean logits of each video's clips (TSN's segmental consensus): (num_videos * K, C) -> (num_videos, C)."""
+    return logits.unflatten(0, (num_videos, -1)).mean(1)
 
 
 def clip_frames(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from vidselect_env.settings import check_settings
 
@@ -20,6 +20,7 @@ class ClassifierOptions:
         weights: a path, or a published name; None for a fresh network.
         clip_frames: frames the classifier takes at once, where not its own number.
         clip_stride: frames from one of these to the next, where not its own.
+        modality: what it sees: rgb, or flow, of a dataset `flow:METHOD:...`; weights of colours are averaged.
         sgs: the classifier's stage after which similarity guided sampling stands, if it is to have it. Weights
             without it are converted.
         sgs_bins: its number of bins, or of each coordinate; None for what the weights say, or the number of maps.
@@ -39,6 +40,7 @@ class ClassifierOptions:
     weights: str | None = "default"
     clip_frames: int | None = None
     clip_stride: int | None = None
+    modality: Literal["rgb", "flow"] = "rgb"
     sgs: str | None = None
     sgs_bins: int | tuple[int, ...] | None = None
     sgs_kernel: str = "linear"
@@ -79,6 +81,7 @@ class ClassifierOptions:
                 weights=self.weights,
                 num_frames=self.clip_frames,
                 frame_stride=self.clip_stride,
+                modality=None if self.modality == "rgb" else self.modality,
                 sgs=self._sampling(),
             )
 

@@ -15,12 +15,13 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from vidselect_classifiers import ClipClassifier, save_weights
+from vidselect_env.bank.build import check_modality
 from vidselect_env.datasets import VideoDataset
 from vidselect_env.files import write_aside
-from vidselect_env.fitting.augmentation import mixup
+from vidselect_env.fitting.augmentation import mirrored, mixup
 from vidselect_env.fitting.fit_config import FitConfig
 from vidselect_env.fitting.kept_maps import KeptMaps
-from vidselect_env.fitting.loader import ClipLoader
+from vidselect_env.fitting.loader import ClipLoader, consensus
 from vidselect_env.fitting.optimisation import make_optimizer
 
 
@@ -40,6 +41,7 @@ def fit(
     After every epoch everything needed to go on is written to `checkpoint.pt` there; a run that finds one
     goes on from it.
     """
+    check_modality(train_set, classifier)
     classifier = classifier.to(device)
     generator = torch.Generator().manual_seed(seed)
     loaders = [
@@ -56,6 +58,7 @@ def fit(
             jitter=config.jitter(),
             num_workers=config.num_workers,
             cache=config.cache,
+            segments=config.segments,
         )
         for dataset, training in ((train_set, True), (test_set, False))
     ]
@@ -103,13 +106,13 @@ def evaluate_clips(classifier: ClipClassifier, loader: ClipLoader, *, kept: Kept
     right = in_five = total = 0
     for clips, targets in loader:
         output = classifier(clips.to(device))
-        best = output.logits.topk(min(5, output.logits.shape[1])).indices.cpu()
+        best = consensus(output.logits, len(targets)).topk(min(5, output.logits.shape[1])).indices.cpu()
         if kept is not None:
             kept.add(output.num_bins)
         hits = targets.gather(-1, best) > 0
         right += int(hits[:, 0].sum())
         in_five += int(hits.any(-1).sum())
-        total += len(clips)
+        total += len(targets)
     return {"clip_top1": right / total} | ({"clip_top5": in_five / total} if classifier.num_classes > 5 else {})
 
 
@@ -131,20 +134,21 @@ def _epoch(
     with tqdm(total=len(loader.dataset), unit="clip", desc=label, leave=False) as bar:
         for clips, targets in loader:
             if config.flip:
-                mirrored = torch.rand(len(clips), generator=loader.generator) < 0.5
-                clips[mirrored] = clips[mirrored].flip(-1)
+                chosen = torch.rand(len(clips), generator=loader.generator) < 0.5
+                clips[chosen] = mirrored(clips[chosen], modality=classifier.geometry.modality)
             if config.mixup:
                 clips, targets = mixup(clips, targets, alpha=config.mixup, generator=loader.generator)
             with autocast:
                 output = classifier(clips.to(device))
             kept.add(output.num_bins)
-            loss = F.cross_entropy(output.logits.float(), targets.to(device), label_smoothing=config.label_smoothing)
+            logits = consensus(output.logits.float(), len(targets))
+            loss = F.cross_entropy(logits, targets.to(device), label_smoothing=config.label_smoothing)
             (loss / config.accumulate).backward()
             losses.append(check_loss(loss, label).detach())
             if len(losses) % config.accumulate == 0:
                 _step(optimizer, schedule)
             bar.set_postfix(kept.postfix(), refresh=False)
-            bar.update(len(clips))
+            bar.update(len(targets))
     if len(losses) % config.accumulate:
         _step(optimizer, schedule)
     return torch.stack(losses).mean().item()

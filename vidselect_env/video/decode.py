@@ -181,7 +181,8 @@ def _taken(frames: Tensor, numbers: NDArray[np.int64], indices: Tensor) -> Tenso
     """The frames at `indices` (...), of frames whose numbers are sorted: (..., 3, h, w)."""
     if np.array_equal(indices.flatten().numpy(), numbers):
         return frames.view(*indices.shape, *frames.shape[1:])
-    return frames[torch.from_numpy(np.searchsorted(numbers, indices.numpy()))]
+    rows = torch.from_numpy(np.searchsorted(numbers, indices.flatten().numpy()))
+    return frames.index_select(0, rows).view(*indices.shape, *frames.shape[1:])  # copies rows, not single pixels
 
 
 def checked_indices(frame_indices: Sequence[int] | NDArray[np.integer] | Tensor) -> NDArray[np.int64]:
@@ -227,8 +228,7 @@ class FrameOutput:
             threads=1,
         )
         for plane, channel in zip(small.planes, (1, 2, 0), strict=True):  # planes are green, blue, red
-            padded = np.frombuffer(memoryview(plane), np.uint8).reshape(self.height, plane.line_size)
-            pixels = padded[:, : self.width]
+            pixels = np.frombuffer(memoryview(plane), np.uint8).reshape(self.height, plane.line_size)
             if self.quarter_turns:
-                pixels = np.rot90(pixels, self.quarter_turns)
+                pixels = np.rot90(pixels[:, : self.width], self.quarter_turns)
             self.array[row, channel] = pixels[self.window]

@@ -57,9 +57,9 @@ class _Bits:
 
     def exp_golomb(self) -> int:
         """ue(v): n zeros, a one, n bits."""
-        zeros = 0
-        while zeros < 32 and not self.number(1):
-            zeros += 1
+        rest = self._value & ((1 << max(self._left, 0)) - 1)
+        zeros = min(self._left - rest.bit_length(), 32) if rest else 32
+        self._left -= zeros + (zeros < 32)
         return (1 << zeros) - 1 + self.number(zeros)
 
     def signed(self) -> int:

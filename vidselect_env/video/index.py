@@ -6,7 +6,8 @@ Frames are numbered in presentation order, from 0: frame i is the i-th that a pl
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from vidselect_env.video.errors import VideoError
 from vidselect_env.video.limits import DEFAULT_LIMITS, VideoLimits
-from vidselect_env.video.opening import decode_packet, open_video
+from vidselect_env.video.opening import KeptPackets, decode_packet, open_video
 from vidselect_env.video.segment import check_segment, frames_shown
 
 
@@ -61,6 +62,7 @@ class VideoIndex:
     allow_corrupt, limits: as the index was made with; whoever reads by the index keeps to them.
     whole_file: of a segment, the index of its file; None where this is it.
     first: number in the file of frame 0.
+    kept: what indexing read, for whoever reads the file next.
     """
 
     info: VideoInfo
@@ -72,6 +74,7 @@ class VideoIndex:
     limits: VideoLimits = DEFAULT_LIMITS
     whole_file: VideoIndex | None = None
     first: int = 0
+    kept: KeptPackets | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("pts", "is_key"):
@@ -98,6 +101,7 @@ def index_video(
     end_s: float | None = None,
     allow_corrupt: bool = False,
     limits: VideoLimits = DEFAULT_LIMITS,
+    keep_packets: bool = False,
 ) -> VideoIndex:
     """List the frames of a video from its packets, decoding only as far as the first frame (its rotation).
 
@@ -115,6 +119,7 @@ def index_video(
             before it, in whatever is read by the index; by default a frame that is damaged, or may have been made
             from one that is, is a `VideoError` when it is read.
         limits: what the file may ask for, here and in whatever is read by the index.
+        keep_packets: the file is about to be read, once: a short one is then not opened again.
 
     Raises:
         ValueError: `start_s` is negative, or `end_s` not after it.
@@ -123,12 +128,16 @@ def index_video(
             than one frame after it.
     """
     check_segment(start_s, end_s)
-    with open_video(path, allow_corrupt=allow_corrupt, limits=limits) as (container, stream):
-        index = _index_packets(path, container, stream, allow_corrupt=allow_corrupt, limits=limits)
+    kept = KeptPackets() if keep_packets else None
+    with ExitStack() as file:
+        container, stream = file.enter_context(open_video(path, allow_corrupt=allow_corrupt, limits=limits))
+        index = _index_packets(path, container, stream, allow_corrupt=allow_corrupt, limits=limits, kept=kept)
+        if index is not None and kept is not None:
+            kept.keep_open(file, stream)
     if index is None:
         with open_video(path, allow_corrupt=allow_corrupt, limits=limits) as (container, stream):
             index = _index_frames(path, container, stream, allow_corrupt=allow_corrupt, limits=limits)
-    index = replace(index, allow_corrupt=allow_corrupt, limits=limits)
+    index = replace(index, allow_corrupt=allow_corrupt, limits=limits, kept=kept)
     return segment_of(index, start_s=start_s, end_s=end_s)
 
 
@@ -173,6 +182,7 @@ def _index_packets(
     *,
     allow_corrupt: bool,
     limits: VideoLimits,
+    kept: KeptPackets | None,
 ) -> VideoIndex | None:
     """Index from packets; None where they do not tell the order of the frames."""
     num_packets = 0
@@ -180,6 +190,8 @@ def _index_packets(
     first_key_pts: int | None = None
     first_frame: VideoFrame | None = None
     for packet in container.demux(stream):
+        if kept is not None:
+            kept.add(packet)
         is_last = packet.size == 0  # the empty packet that ends a stream and flushes the decoder
         num_packets += not is_last
         if first_key_pts is None and packet.is_keyframe:

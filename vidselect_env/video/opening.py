@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import Any, overload
 
@@ -87,6 +87,45 @@ def open_video(
         stream.codec_context.thread_type = "AUTO"
         set_up_decoder(stream.codec_context, allow_corrupt=allow_corrupt, limits=limits)
         yield container, stream
+
+
+KEPT_BYTES = 2**23  # of the packets of one video; a longer one is read again, where most of it can be skipped
+
+
+class KeptPackets:
+    """The packets of a file that was indexed, and its decoder: whoever reads the file next need not open it again.
+
+    Of a file whose packets take more than `KEPT_BYTES`, none are kept.
+    """
+
+    def __init__(self) -> None:
+        self._packets: list[Packet[VideoStream]] | None = []
+        self._num_bytes = 0
+        self._file: ExitStack | None = None
+        self._stream: VideoStream | None = None
+
+    def add(self, packet: Packet[VideoStream]) -> None:
+        if self._packets is not None:
+            self._packets.append(packet)
+            self._num_bytes += packet.size
+            if self._num_bytes > KEPT_BYTES:
+                self._packets = None
+
+    def keep_open(self, file: ExitStack, stream: VideoStream) -> None:
+        """The file stays open until it was read, or nobody has the packets any more."""
+        if self._packets is not None:
+            self._file, self._stream = file.pop_all(), stream
+
+    @contextmanager
+    def taken(self) -> Iterator[tuple[list[Packet[VideoStream]], VideoStream] | None]:
+        """The packets and their stream, for the first who asks; afterwards the file is closed. None for others."""
+        packets, file, stream = self._packets, self._file, self._stream
+        self._packets = self._file = self._stream = None
+        if packets is None or file is None or stream is None:
+            yield None
+            return
+        with file:
+            yield packets, stream
 
 
 def check_file(path: str | os.PathLike[str]) -> None:

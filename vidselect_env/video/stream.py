@@ -6,7 +6,9 @@ Shapes: K wanted frames.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import chain, dropwhile
 from typing import NamedTuple
 
@@ -18,7 +20,7 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from vidselect_env.video.errors import VideoError
+from vidselect_env.video.errors import VideoError, faults_of
 from vidselect_env.video.index import VideoIndex
 from vidselect_env.video.opening import open_video
 from vidselect_env.video.strict import Decoder
@@ -110,14 +112,11 @@ def _run_frames(
     num_threads: int,
     export_vectors: bool,
 ) -> Iterator[tuple[int, VideoFrame]]:
-    number_of = {int(pts): number for number, pts in enumerate(index.pts)}
-    video = open_video(path, num_threads=num_threads, allow_corrupt=index.allow_corrupt, limits=index.limits)
-    with video as (container, stream):
-        if export_vectors:
-            stream.codec_context.flags2 |= Flags2.export_mvs
+    number_of = {pts: number for number, pts in enumerate(index.pts.tolist())}
+    with _opened(path, index, num_threads, export_vectors) as (stream, packets_from):
         for key, start, stop in runs:
             decoder = Decoder(stream, index, key)
-            frames = decoder.decode(_packets(container, stream, index, key))
+            frames = decoder.decode(packets_from(key))
             numbered = _numbered(path, frames, index, key, number_of)
             if index.allow_corrupt:
                 yield from _filled(path, numbered, wanted[start:stop])
@@ -134,6 +133,26 @@ def _run_frames(
                     path, f"frame {min(missing)} of {index.info.num_frames} does not decode: the file is damaged"
                 )
             decoder.finish(wanted[start:stop])
+
+
+@contextmanager
+def _opened(
+    path: str | os.PathLike[str], index: VideoIndex, num_threads: int, export_vectors: bool
+) -> Iterator[tuple[VideoStream, Callable[[int], Iterator[Packet[VideoStream]]]]]:
+    """The stream, and what gives its packets from a key on: those that the index kept, or the file's."""
+    with ExitStack() as file:
+        if index.kept is not None and num_threads == 1 and not export_vectors:
+            kept = file.enter_context(index.kept.taken())
+            if kept is not None:
+                file.enter_context(faults_of(path))
+                packets, stream = kept
+                yield stream, partial(_kept_packets, packets, stream, index)
+                return
+        opened = open_video(path, num_threads=num_threads, allow_corrupt=index.allow_corrupt, limits=index.limits)
+        container, stream = file.enter_context(opened)
+        if export_vectors:
+            stream.codec_context.flags2 |= Flags2.export_mvs
+        yield stream, partial(_packets, container, stream, index)
 
 
 def _numbered(
@@ -190,6 +209,18 @@ def _check_start(path: str | os.PathLike[str], number: int, frame: VideoFrame, k
     """
     if number != key or frame.pict_type in PREDICTED:
         raise VideoError(path, f"decoding cannot start at frame {key}: it begins with frame {number}")
+
+
+def _kept_packets(
+    packets: Sequence[Packet[VideoStream]], stream: VideoStream, index: VideoIndex, key: int
+) -> Iterator[Packet[VideoStream]]:
+    """As `_packets`, of packets in memory: the decoder has seen some of them, and begins anew."""
+    stream.codec_context.flush_buffers()
+    is_start = (packet.is_keyframe and (key == 0 or packet.pts == index.pts[key]) for packet in packets)
+    start = next((number for number, found in enumerate(is_start) if found), None)
+    if start is None:
+        raise VideoError(index.info.path, f"no keyframe at frame {key} can be reached")
+    return iter(packets[start:])
 
 
 def _packets(

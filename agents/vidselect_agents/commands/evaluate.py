@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vidselect_agents.commands.options.evaluate import EvaluateConfig
+from vidselect_agents.commands.fuse import fuse_runs
+from vidselect_agents.commands.options.evaluate import EvaluateConfig, FuseConfig
 from vidselect_agents.commands.options.train import TrainConfig
 from vidselect_agents.commands.report import report
 from vidselect_agents.commands.saved import open_run
@@ -16,8 +17,11 @@ from vidselect_env.experiment.problems import check_given, environment_of
 from vidselect_env.experiment.run import new_run_folder, write_config
 
 
-def run(config: EvaluateConfig) -> None:
-    evaluate_run(config)
+def run(config: EvaluateConfig | FuseConfig) -> None:
+    if isinstance(config, FuseConfig):
+        fuse_runs(config)
+    else:
+        evaluate_run(config)
 
 
 def evaluate_run(config: EvaluateConfig) -> Path:

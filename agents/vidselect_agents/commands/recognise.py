@@ -20,6 +20,7 @@ from vidselect_agents.commands.options.recognise import RecogniseConfig
 from vidselect_agents.commands.saved import SavedRun, open_run
 from vidselect_classifiers import ClipClassifier
 from vidselect_env.bank import BankSpec
+from vidselect_env.datasets.flow import shown_as
 from vidselect_env.envs.contract import Selector
 from vidselect_env.evaluation.table import print_unfolded
 from vidselect_env.experiment import timeline
@@ -34,13 +35,14 @@ from vidselect_env.video.index import VideoIndex, index_video
 
 @dataclass(frozen=True)
 class Recogniser:
-    """What a run knows: its selector and classifier, the grid, what may be chosen, and its classes."""
+    """What a run knows: its selector and classifier, the grid, what may be chosen, its classes, and its dataset."""
 
     selector: Selector
     classifier: ClipClassifier
     spec: BankSpec
     problem: ProblemConfig
     class_names: tuple[str, ...]
+    dataset: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,9 @@ def load_recogniser(config: RecogniseConfig) -> Recogniser:
     classifier = run.classifier.make_classifier()
     keep_known_classes(run.fitting, classifier, saved.class_names)
     classifier = with_saved_head(classifier, saved).to(run.classifier.torch_device)
-    return Recogniser(agent, classifier, looks_spec(run, classifier, fields), run.problem, saved.class_names)
+    return Recogniser(
+        agent, classifier, looks_spec(run, classifier, fields), run.problem, saved.class_names, run.data.dataset
+    )
 
 
 def with_saved_head(classifier: ClipClassifier, saved: SavedRun) -> ClipClassifier:
@@ -131,7 +135,7 @@ def look_at(video: Path, config: RecogniseConfig, recogniser: Recogniser, bar: t
         VideoError: the file cannot be read, or nothing of it be recognised.
     """
     started_s = time.perf_counter()
-    index = index_video(str(video), allow_corrupt=recogniser.spec.allow_corrupt)
+    index = index_video(shown_as(str(video), recogniser.dataset), allow_corrupt=recogniser.spec.allow_corrupt)
     index_ms = 1000 * (time.perf_counter() - started_s)
     duration_s = index.info.duration_s
     with lock:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from vidselect_agents.base import FILE_NAME
 from vidselect_agents.commands.checkpoint import Checkpoints, check_resumable
 from vidselect_agents.commands.joint import train_jointly
+from vidselect_agents.commands.options.recipe import RecipeConfig
 from vidselect_agents.commands.options.train import ResumeConfig, TrainConfig
 from vidselect_agents.commands.report import report
 from vidselect_agents.commands.saved import read_run
@@ -32,7 +33,12 @@ from vidselect_env.fitting.head import save_head
 from vidselect_env.seeding import deterministic
 
 
-def run(chosen: ResumeConfig | tuple[TrainConfig, Any]) -> None:
+def run(chosen: ResumeConfig | RecipeConfig | tuple[TrainConfig, Any]) -> None:
+    if isinstance(chosen, RecipeConfig):
+        from vidselect_agents.commands import recipe  # which trains by this module
+
+        recipe.run(chosen)
+        return
     if isinstance(chosen, ResumeConfig):
         resume(chosen.resume, trust=chosen.trust)
     else:

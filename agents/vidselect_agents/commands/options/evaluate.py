@@ -1,6 +1,8 @@
 """Report a saved run on its own test split, or on something else.
 
 vidselect evaluate runs/dsn-... --sections 4
+
+vidselect evaluate --fuse runs/RGB runs/FLOW --weights 1 1.5: what several runs say together; --fuse --help lists more
 """
 
 from __future__ import annotations
@@ -45,5 +47,34 @@ class EvaluateConfig:
     trust: bool = False
 
 
-def parse(arguments: Sequence[str]) -> EvaluateConfig:
+@dataclass(frozen=True, kw_only=True)
+class FuseConfig:
+    """Which runs.
+
+    Args:
+        fuse: their folders, two or more. A run on flow:METHOD:DATASET says of its videos what one on DATASET says.
+        weights: of their probabilities, one for each run; None weighs all alike.
+        test_split: another split.
+        runs: the folder that the report's folder is made in.
+        trust: import an agent or classifier that a run names as package.module:Name.
+    """
+
+    fuse: tuple[Path, ...]
+    weights: tuple[float, ...] | None = None
+    test_split: str | None = None
+    runs: Path = Path("runs")
+    trust: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.fuse) < 2:
+            raise ValueError(f"--fuse takes two runs or more, not {len(self.fuse)}")
+        if self.weights is not None and len(self.weights) != len(self.fuse):
+            raise ValueError(
+                f"--weights ({len(self.weights)}) must be as many as the runs of --fuse ({len(self.fuse)})"
+            )
+
+
+def parse(arguments: Sequence[str]) -> EvaluateConfig | FuseConfig:
+    if any(argument.partition("=")[0] == "--fuse" for argument in arguments):
+        return read(FuseConfig, arguments, prog="vidselect evaluate", description=__doc__)
     return read(EvaluateConfig, arguments, prog="vidselect evaluate", description=__doc__)

@@ -6,6 +6,8 @@ vidselect train --agent dsn --help: lists the agent's own settings too
 
 vidselect train --resume runs/dsn-...: one with --checkpoint-every that was stopped
 
+vidselect train --recipe NAME --root FOLDER --dry-run: a paper's experiment; --recipe NAME --help lists more
+
 A saved run is evaluated on something else by `vidselect evaluate RUN`.
 """
 
@@ -19,7 +21,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from vidselect_agents.commands.options import read
+from vidselect_agents.commands.options import read, recipe
+from vidselect_agents.commands.options.recipe import RecipeConfig
 from vidselect_env.experiment.config import ExperimentConfig
 from vidselect_env.settings import LARGEST_SEED, check_settings
 
@@ -68,6 +71,7 @@ class _Named:
     agent: str | None = None
     environment: str = "auto"
     resume: Path | None = None
+    recipe: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,13 +87,15 @@ class ResumeConfig:
     trust: bool = False
 
 
-def parse(arguments: Sequence[str]) -> ResumeConfig | tuple[TrainConfig, Any]:
+def parse(arguments: Sequence[str]) -> ResumeConfig | RecipeConfig | tuple[TrainConfig, Any]:
     """The run's configuration and the agent's own settings, or which run goes on.
 
     Without `--agent` help does not list any agent's settings: it would take seconds to import it.
     """
     asks_help = bool({"-h", "--help"} & set(arguments))
     known = read(_Named, arguments, return_unknown_args=True, add_help=False)[0]
+    if known.recipe is not None:
+        return recipe.parse(arguments)
     if known.resume is not None:
         return read(ResumeConfig, arguments, prog="vidselect train", description=__doc__)
     if asks_help and known.agent is None:
