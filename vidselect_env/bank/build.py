@@ -24,7 +24,7 @@ from vidselect_env.bank.decode import VideoClips, decode_ahead
 from vidselect_env.bank.spec import OUTPUTS, SIGNALS, BankError, BankSpec, SignalSpec, SkimSpec
 from vidselect_env.datasets.base import LabelledVideo, VideoDataset
 from vidselect_env.datasets.flow import is_flow
-from vidselect_env.files import writable_folder
+from vidselect_env.files import clear_leftovers, writable_folder
 from vidselect_env.video.clips import ClipGrid
 from vidselect_env.video.errors import VideoError
 
@@ -38,6 +38,7 @@ def bank_spec(
     skim: SkimSpec | None = None,
     signals: SignalSpec | None = None,
     crops: int = 1,
+    allow_corrupt: bool = False,
 ) -> BankSpec:
     """The spec of the bank of this dataset and classifier; the clips are the classifier's own geometry.
 
@@ -60,6 +61,7 @@ def bank_spec(
         signals=(signals or SignalSpec()) if set(SIGNALS) & set(fields) else None,
         bins_gmacs=bins_gmacs,
         crops=crops,
+        allow_corrupt=allow_corrupt,
     )
 
 
@@ -136,8 +138,7 @@ def build_bank(
         lock.acquire()
     try:
         claim_folder(folder, spec)
-        for leftover in folder.glob("*.part"):  # of a builder that was killed: the lock says that none is at work
-            leftover.unlink()
+        clear_leftovers(folder)  # of a builder that was killed: the lock says that none is at work
         groups = [dataset.videos[i : i + shard_videos] for i in range(0, len(dataset), shard_videos)]
         files = [format.shard_file(folder, number) for number in range(len(groups))]
         todo = [(file, group) for file, group in zip(files, groups, strict=True) if not file.exists()]

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
 
-from vidselect_env.files import write_json
+from vidselect_env.files import make_folder, write_json
 
 CONFIG, HEAD = "config.json", "head.safetensors"
 WEIGHTS = "weights.safetensors"  # of a classifier that the run trained
@@ -31,7 +31,7 @@ def new_run_folder(parent: Path, name: str) -> Path:
     for suffix in ["", *(f"-{number}" for number in range(2, 1000))]:
         folder = parent / f"{stem}{suffix}"
         try:
-            folder.mkdir(parents=True)
+            make_folder(folder, exist_ok=False)
         except FileExistsError:
             continue
         return folder
@@ -60,7 +60,7 @@ def claim_results(folder: Path, *, free: Collection[str], **section: Any) -> Non
         ValueError: the folder holds results of other settings; the message says which differ.
     """
     [(name, config)] = section.items()
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     wanted = json.loads(json.dumps(dataclasses.asdict(config), default=str))
     if (folder / CONFIG).exists():
         theirs, mine = (flat(each) for each in (read_config(folder).get(name, {}), wanted))

@@ -17,6 +17,7 @@ from vidselect_env.evaluation.adaptive import adaptive_cost, describe
 from vidselect_env.experiment.run import HEAD
 from vidselect_env.files import sha256_of
 from vidselect_env.fitting.head import bank_head, cross_fitted, load_head, save_head, with_head
+from vidselect_env.seeding import deterministic
 
 
 def run(config: BankConfig) -> None:
@@ -44,6 +45,7 @@ def spec_of(config: BuildConfig, dataset: VideoDataset, classifier: ClipClassifi
         num_clips=config.candidates,
         fields=config.fields,
         crops=config.crops,
+        allow_corrupt=config.allow_corrupt,
         skim=SkimSpec(num_frames=config.skim_frames, resize=size, crop=size),
     )
 
@@ -52,16 +54,17 @@ def build(config: BuildConfig) -> ClipBank:
     """Build and describe it."""
     dataset, classifier = load(config), config.make_classifier()
     spec = spec_of(config, dataset, classifier)
-    bank = build_bank(
-        config.out,
-        dataset,
-        classifier,
-        spec=spec,
-        batch_size=config.batch_size,
-        num_workers=config.num_workers,
-        device=config.torch_device,
-        on_error=config.on_error,
-    )
+    with deterministic(config.deterministic):
+        bank = build_bank(
+            config.out,
+            dataset,
+            classifier,
+            spec=spec,
+            batch_size=config.batch_size,
+            num_workers=config.num_workers,
+            device=config.torch_device,
+            on_error=config.on_error,
+        )
     _print(bank.summary())
     if spec.bins_gmacs:
         _print(f"cost        {describe(adaptive_cost(bank))}")
@@ -114,4 +117,4 @@ def check_head(head: nn.Linear, bank: ClipBank, file: Path) -> None:
 
 
 def _print(text: str) -> None:
-    Console(highlight=False, soft_wrap=True, markup=False).print(text)
+    Console(highlight=False, soft_wrap=True, markup=False, emoji=False).print(text)

@@ -15,6 +15,7 @@ from vidselect_env.datasets import VideoDataset, load_dataset
 from vidselect_env.experiment.run import new_run_folder, read_config, run_logger, write_config
 from vidselect_env.fitting.head import bank_head, with_head
 from vidselect_env.fitting.training import fit
+from vidselect_env.seeding import deterministic
 from vidselect_env.settings import from_json
 
 
@@ -39,6 +40,11 @@ def run(config: ClassifierConfig) -> None:
 
 def train(config: ClassifierConfig, folder: Path | None) -> None:
     """Train into a run folder, whose `weights.safetensors` every `--weights` option takes; None for a new one."""
+    with deterministic(config.deterministic):
+        _train(config, folder)
+
+
+def _train(config: ClassifierConfig, folder: Path | None) -> None:
     classifier = config.make_classifier(seed=config.seed)  # first: it is quick, and wrong names are found
     train_set, test_set = (
         load_dataset(config.dataset, split=split, num_videos=config.num_videos, seed=config.seed)
@@ -67,7 +73,8 @@ def train(config: ClassifierConfig, folder: Path | None) -> None:
         )
         logger.close()
     Console().print(f"Top-1 of single test clips: {100 * accuracy:.1f} %", highlight=False)
-    Console().print(f"weights: {folder / 'weights.safetensors'}", highlight=False, soft_wrap=True, markup=False)
+    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+    console.print(f"weights: {folder / 'weights.safetensors'}")
 
 
 def fit_head_only(

@@ -55,11 +55,11 @@ def report(folder: Path, agent: Any, experiment: Experiment, *, name: str, seed:
         plot_bins(experiment.test.bank.field("num_bins").joined(), folder / "bins.png")
         pictures["Clips by the number of maps that they keep"] = "bins.png"
     dashed = [each for each in selectors if each != name]
-    path = write_report(folder, results, sweep, title=title, facts=told, pictures=pictures, references=dashed)
     pages = video_pages(agent, cast(Selector, selectors["uniform"]), test, results=by_name, name=name)
     page = write_page(folder, results, sweep, pages, title=title, agent=name, facts=told, references=dashed)
+    path = write_report(folder, results, sweep, title=title, facts=told, pictures=pictures, references=dashed)
     print_table(results, title=title)
-    Console().print(f"report: {path} and {page.name}", highlight=False, soft_wrap=True, markup=False)
+    Console(emoji=False).print(f"report: {path} and {page.name}", highlight=False, soft_wrap=True, markup=False)
 
 
 def references(test: SelectionProblem, *, seed: int) -> dict[str, Selector | Reference]:

@@ -28,7 +28,9 @@ from vidselect_env.experiment.banks import Experiment, make_experiment
 from vidselect_env.experiment.problems import batched, check_options, steps_of
 from vidselect_env.experiment.run import HEAD, new_run_folder, run_logger, write_config
 from vidselect_env.experiment.summary import describe_problem
+from vidselect_env.files import clear_leftovers
 from vidselect_env.fitting.head import save_head
+from vidselect_env.seeding import deterministic
 
 
 def run(chosen: ResumeConfig | RecipeConfig | tuple[TrainConfig, Any]) -> None:
@@ -53,6 +55,7 @@ def resume(folder: Path, *, trust: bool = False) -> Path:
     check_resumable(config.agent)
     if (folder / REPORT).exists():
         raise ValueError(f"{str(folder)!r} is finished: there is nothing to go on with")
+    clear_leftovers(folder)
     return train(config, settings, folder=folder)
 
 
@@ -62,6 +65,11 @@ def train(config: TrainConfig, settings: Any, *, folder: Path | None = None) -> 
     Args:
         folder: of a run that goes on; None for a new one.
     """
+    with deterministic(config.deterministic):
+        return _train(config, settings, folder)
+
+
+def _train(config: TrainConfig, settings: Any, folder: Path | None) -> Path:
     if config.checkpoint_every:
         check_resumable(config.agent)
     if config.agent in REFERENCES:
