@@ -1,16 +1,20 @@
-"""Settings that are numbers: what they may be, said in one way for every configuration."""
+"""Settings: what their numbers may be, said in one way for all; and dataclasses from JSON that they were kept as."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 LARGEST_SEED = 2**32 - 1  # that NumPy takes
+LARGEST_COUNT = 2**63 - 1  # that a tensor takes
+
+_D = TypeVar("_D")
 
 
 def check_settings(
@@ -41,11 +45,26 @@ def check_settings(
                 raise ValueError(f"{name} ({value}) must be {rule} {bound}")
 
 
-def typed(value: Any, hint: Any, *, name: str) -> Any:
-    """A value that JSON kept, as the type that it had: lists are tuples again, and texts of paths paths.
+def from_json(cls: type[_D], data: Any) -> _D:
+    """A dataclass, with dataclasses in it, from what `dataclasses.asdict` gave and JSON kept.
 
     Raises:
-        ValueError: it is of another type; the message has its name.
+        ValueError: a field that is not there any more, or is new, or a value of another type or out of range.
+    """
+    if not isinstance(data, dict):
+        raise ValueError(f"{cls.__name__} ({str(data)[:80]!r}) must be an object of settings")
+    hints = _hints(cls)  # type: ignore[arg-type]
+    if set(hints) != set(data):
+        raise ValueError(f"{cls.__name__} has the fields {sorted(hints)}, not {sorted(data)}")
+    return cls(**{name: typed(value, hints[name], name=name) for name, value in data.items()})
+
+
+def typed(value: Any, hint: Any, *, name: str) -> Any:
+    """A value that JSON kept, as the type that it had: a list as a tuple, an object as a dataclass, a path as a path.
+
+    Raises:
+        ValueError: it is of another type, a number that is not finite, or an integer beyond 63 bits; the message has
+            its name.
     """
     for kind in _kinds(hint):
         found = _as(value, kind, name)
@@ -76,12 +95,33 @@ def _as(value: Any, kind: Any, name: str) -> Any:
     if typing.get_origin(kind) is tuple or kind is tuple:
         return _as_tuple(value, typing.get_args(kind), name)
     if kind is float:
-        return float(value) if type(value) in (int, float) else _OTHER
+        return float(value) if type(value) in (int, float) and _is_finite(value) else _OTHER
+    if kind is int:
+        return value if type(value) is int and abs(value) <= LARGEST_COUNT else _OTHER
     if kind is Path:
         return Path(value) if isinstance(value, str) else _OTHER
+    if dataclasses.is_dataclass(kind):
+        return from_json(typing.cast(type, kind), value) if isinstance(value, dict) else _OTHER
+    if typing.get_origin(kind) is dict and isinstance(value, dict):
+        keys, values = typing.get_args(kind)
+        return {typed(key, keys, name=name): typed(each, values, name=name) for key, each in value.items()}
     if isinstance(kind, type):
         return value if type(value) is kind else _OTHER
-    return value
+    return _OTHER if typing.get_origin(kind) is dict else value
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    """The types of a dataclass's fields."""
+    found = typing.get_type_hints(cls)
+    return {field.name: found[field.name] for field in dataclasses.fields(cls)}
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer that is larger than any float
+        return False
 
 
 def _as_tuple(value: Any, kinds: tuple[Any, ...], name: str) -> Any:

@@ -6,7 +6,6 @@ Shapes: B sub-environments, S samples a context, G independent decisions a conte
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from vidselect_agents.base import Agent, Callback
 from vidselect_agents.baselines import BASELINES, Baseline, MovingAverage, make_baseline
 from vidselect_agents.selection import Selection
+from vidselect_agents.steps import StepsConfig
 from vidselect_env.envs.contract import Looks, LookShapes
 from vidselect_env.envs.wrappers import BatchedEnv
 from vidselect_env.seeding import seeded
@@ -23,17 +23,13 @@ from vidselect_env.settings import check_settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class PolicyGradientConfig:
+class PolicyGradientConfig(StepsConfig):
     """What every policy-gradient agent is told.
 
     Args:
         gradient: reinforce, or all_arms: exact and without sampling, where a decision has few arms.
         baseline: of REINFORCE: greedy, moving_average, leave_one_out, group_normalised or none.
         samples_per_context: actions tried in each context; a bank makes more than one free.
-        learning_rate: Adam's.
-        decay: of the learning rate over the run: cosine to zero, none, or steps of a tenth at 4/9 and 8/9
-            of it (AS's 20th and 40th of 45 epochs).
-        weight_decay: Adam's.
         entropy_coefficient: weight of a decision's mean entropy, in nats, that is added to the reward.
         max_gradient_norm: larger gradients are scaled down to it.
     """
@@ -41,32 +37,15 @@ class PolicyGradientConfig:
     gradient: str = "reinforce"
     baseline: str = "greedy"
     samples_per_context: int = 1
-    learning_rate: float = 1e-3
-    decay: str = "cosine"
-    weight_decay: float = 1e-4
     entropy_coefficient: float = 0.0
     max_gradient_norm: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, known in (
-            ("gradient", ("reinforce", "all_arms")),
-            ("baseline", BASELINES),
-            ("decay", tuple(_DECAYS)),
-        ):
+        super().__post_init__()
+        for name, known in (("gradient", ("reinforce", "all_arms")), ("baseline", BASELINES)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} ({getattr(self, name)!r}) must be one of {', '.join(known)}")
-        check_settings(
-            self,
-            at_least={"samples_per_context": 1, "weight_decay": 0},
-            above={"learning_rate": 0, "max_gradient_norm": 0},
-        )
-
-
-_DECAYS: dict[str, Callable[[float], float]] = {
-    "none": lambda done: 1.0,
-    "cosine": lambda done: 0.5 * (1 + float(torch.cos(torch.tensor(done * torch.pi)))),
-    "steps": lambda done: 0.1 ** ((done >= 4 / 9) + (done >= 8 / 9)),
-}
+        check_settings(self, at_least={"samples_per_context": 1}, above={"max_gradient_norm": 0})
 
 
 class PolicyGradientAgent(Agent):
@@ -99,6 +78,10 @@ class PolicyGradientAgent(Agent):
     def loss(self, env: BatchedEnv, policy: Any) -> Tensor:
         """What is minimised, of the policy in the present contexts, which `env` then leaves by one step."""
 
+    def learning_beside(self, env: BatchedEnv, *, total: int) -> dict[str, Any]:
+        """What else learns in `total` updates, by name, each with a `state_dict`."""
+        return {}
+
     def modules(self) -> nn.ModuleDict:
         return nn.ModuleDict({"scorer": self.scorer})
 
@@ -117,15 +100,15 @@ class PolicyGradientAgent(Agent):
         self, env: BatchedEnv, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False
     ) -> Agent:
         config = self.config
-        optimizer = torch.optim.Adam(
-            self.scorer.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
+        total = -(-total_timesteps // env.num_envs)
+        optimizer = config.make_optimizer(self.scorer)
+        schedule = config.make_schedule(optimizer, total=total)
+        beside = self.learning_beside(env, total=total)
         env.reset(seed=self.seed)
         if self._resumed is not None and self._resumed["baseline"] is not None:
             self._baseline = MovingAverage.from_state(self._resumed["baseline"])
-        self._begin(env=env, optimizer=optimizer)
-        for done in self._updates(env, total_timesteps, callback, progress_bar):
-            optimizer.param_groups[0]["lr"] = config.learning_rate * _DECAYS[config.decay](done)
+        self._begin(env=env, optimizer=optimizer, schedule=schedule, **beside)
+        for _ in self._updates(env, total_timesteps, callback, progress_bar):
             self.scorer.train()
             policy = self.policy(env.looks())
             entropy = policy.entropy().mean()
@@ -135,6 +118,7 @@ class PolicyGradientAgent(Agent):
             loss.backward()
             norm = nn.utils.clip_grad_norm_(self.scorer.parameters(), config.max_gradient_norm)
             optimizer.step()
+            schedule.step()
             for name, value in (("loss", loss), ("entropy", entropy), ("gradient_norm", norm)):
                 self.logger.record_mean(f"train/{name}", value.item())
         return self
@@ -155,6 +139,8 @@ class PolicyGradientAgent(Agent):
         actions = policy.sample(self.config.samples_per_context, self.generator)
         asked = self._baseline.tries(policy)
         others = actions[1:] if asked is None else torch.cat([actions[1:], asked])
+        if not env.problem.source.knows_all:  # one batch of the classifier, whose answers are remembered
+            env.decision_rewards((actions if asked is None else torch.cat([actions, asked])).to(env.device))
         contexts = env.contexts % env.problem.num_contexts  # whichever candidates were drawn in them
         earned = env.decision_rewards(others.to(env.device)).to(self.device) if len(others) else None
         paid = self.step(env, policy, actions[0])[None]

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from vidselect_agents.combine import convex_list, convex_score, intersect_list, union_list
 from vidselect_agents.ranking_losses import saliency_ranking_loss
 from vidselect_agents.scorers.frames import CHANNELS, scaled, stream_network
+from vidselect_agents.steps import StepsConfig
 from vidselect_agents.supervised import SupervisedAgent
 from vidselect_classifiers import gmacs
 from vidselect_env.datasets.labels import label_shares
@@ -31,7 +32,7 @@ FRAMES_AT_ONCE = 512  # that a network scores
 
 
 @dataclass(frozen=True, kw_only=True)
-class SCSamplerConfig:
+class SCSamplerConfig(StepsConfig):
     """SCSampler's settings; the defaults are the paper's best, with small networks for small frames.
 
     Args:
@@ -47,8 +48,6 @@ class SCSamplerConfig:
         margin: eta of Eq. 2.
         clips_per_video: candidates of each video in a training step.
         every: score only every so many candidates (appendix E).
-        learning_rate: Adam's, decayed to zero by a cosine.
-        weight_decay: Adam's.
         pretrained_rate: of pretrained layers, times the learning rate (appendix B.1).
     """
 
@@ -65,10 +64,10 @@ class SCSamplerConfig:
     clips_per_video: int = 6
     every: int = 1
     learning_rate: float = 3e-3
-    weight_decay: float = 1e-4
     pretrained_rate: float = 0.01
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, known in (
             ("combination", COMBINATIONS),
             ("objective", OBJECTIVES),
@@ -80,11 +79,10 @@ class SCSamplerConfig:
         if unknown or not self.streams:
             raise ValueError(f"streams {self.streams} must be some of vectors, residual, intra")
         shares = dict.fromkeys(("visual_weight", "visual_share"), 1)
-        amounts = dict.fromkeys((*shares, "margin", "weight_decay", "pretrained_rate"), 0)
+        amounts = dict.fromkeys((*shares, "margin", "pretrained_rate"), 0)
         check_settings(
             self,
             at_least=amounts | {"every": 1, "num_classes": 1, "clips_per_video": 2},
-            above={"learning_rate": 0},
             at_most=shares,
         )
 

@@ -15,17 +15,16 @@ from torch import Tensor, nn
 
 from vidselect_agents.base import Agent, Callback
 from vidselect_agents.scorers.candidates import gmacs_of_observations, make_backbone
+from vidselect_agents.steps import StepsConfig
 from vidselect_env.envs.contract import Answers, Looks, LookShapes
 from vidselect_env.envs.wrappers import BatchedEnv
 from vidselect_env.seeding import GlobalGenerators, seeded
-from vidselect_env.settings import check_settings
 
 
 class SupervisedAgent(Agent):
     """Scores every candidate, and learns by a loss of the contexts that the environment draws.
 
-    A subclass gives `modules`, `loss` and `scores`; its configuration has `learning_rate` and `weight_decay`,
-    Adam's, the first decayed to zero by a cosine.
+    A subclass gives `modules`, `loss` and `scores`; its configuration is a `StepsConfig`.
     """
 
     resumable = True
@@ -46,17 +45,15 @@ class SupervisedAgent(Agent):
         return looks.choice.action(self.scores(looks))
 
     def parameter_groups(self) -> Sequence[dict]:
-        """What Adam trains."""
+        """What is trained."""
         return [{"params": list(self.modules().parameters())}]
 
     def learn(
         self, env: BatchedEnv, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False
     ) -> Agent:
         networks = self.modules()
-        optimizer = torch.optim.Adam(
-            self.parameter_groups(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay
-        )
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, -(-total_timesteps // env.num_envs))
+        optimizer = self.config.make_optimizer(self.parameter_groups())
+        schedule = self.config.make_schedule(optimizer, total=-(-total_timesteps // env.num_envs))
         env.reset(seed=self.seed)
         # Nothing is learned from rewards: the actions only make the environment go on, and are logged.
         looks = env.looks(())
@@ -78,21 +75,14 @@ class SupervisedAgent(Agent):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ObservationScorerConfig:
+class ObservationScorerConfig(StepsConfig):
     """What every scorer of observations is told.
 
     Args:
         scorer: its backbone: auto, r2d18, r2d, r2d_bf16 or mlp, as DSN's.
-        learning_rate: Adam's, decayed to zero by a cosine.
-        weight_decay: Adam's.
     """
 
     scorer: str = "auto"
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-4
-
-    def __post_init__(self) -> None:
-        check_settings(self, at_least={"weight_decay": 0}, above={"learning_rate": 0})
 
 
 class ObservationScorer(SupervisedAgent):

@@ -145,7 +145,7 @@ def remembered(call: Callable[[Looks], Tensor]) -> Callable[[Looks], Tensor]:
 
 def mean(results: Sequence[Result]) -> Result:
     """Of several seeds, video by video forgotten."""
-    means = {name: float(np.mean([getattr(result, name) for result in results])) for name in METRICS}
+    means: dict[str, Any] = {name: float(np.mean([getattr(result, name) for result in results])) for name in METRICS}
     return dataclasses.replace(results[0], right=(), **means)
 
 

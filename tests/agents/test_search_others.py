@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
-import gymnasium
 import numpy as np
 import pytest
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.vec_env import VecMonitor
 
-import vidselect_env  # noqa: F401 (registers the environments)
 from vidselect_agents.registry import make_agent
 from vidselect_agents.sb3.vec_env import BatchedVecEnv
 from vidselect_env.envs.search.batched import SearchVectorEnv
 from vidselect_env.envs.search.problem import SearchProblem
 from vidselect_env.envs.sources import BankSource
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def adapted(bank, **options) -> BatchedVecEnv:
@@ -71,25 +64,3 @@ def test_an_sb3_agent_of_one_step_says_that_a_search_is_not(bank):
     env = adapted(bank).env
     with pytest.raises(ValueError, match=r"BatchedVecEnv.*docs/search\.md"):
         make_agent("ppo", env).learn(env, 8)
-
-
-def test_ppo_from_the_docs_learns(make_bank):
-    text = (REPOSITORY / "docs" / "search.md").read_text()
-    [code] = re.findall(r"```python\n(# ppo_search\.py.*?)```", text, re.DOTALL)
-    names: dict = {"__name__": "ppo_search"}
-    exec(code, names)
-    bank = make_bank(num_videos=4, num_clips=6)
-    history = names["train"](updates=15, bank=bank, num_candidates=6, observation="features", price=0.3)
-    assert all(np.isfinite(history))
-    assert np.mean(history[-3:]) > history[0] + 0.2  # at such a price it learns at least not to look at everything
-
-
-def test_torchrls_check_passes(bank):
-    pytest.importorskip("torchrl", reason="TorchRL is not installed")
-    from torchrl.envs import GymWrapper
-    from torchrl.envs.utils import check_env_specs
-
-    env = gymnasium.make(
-        "VideoClipSearch-v0", bank=bank, num_candidates=6, observation="features", disable_env_checker=True
-    )
-    check_env_specs(GymWrapper(env))

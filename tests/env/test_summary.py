@@ -12,7 +12,7 @@ from vidselect_env.envs.contract import Needs
 from vidselect_env.envs.frame_select import FrameSelectProblem
 from vidselect_env.envs.sources import BankSource
 from vidselect_env.experiment.config import ProblemConfig
-from vidselect_env.experiment.problems import check_options
+from vidselect_env.experiment.problems import OPTIONS_OF, check_options
 from vidselect_env.experiment.summary import describe_answers, describe_dataset, describe_problem
 
 
@@ -63,3 +63,8 @@ def test_an_option_of_another_environment_is_refused():
         check_options(ProblemConfig(sections=2), frames)
     with pytest.raises(ValueError, match=r"--alpha 0.1 is no option of VideoClipSelect-v0.*called --agent-alpha"):
         check_options(ProblemConfig(alpha=0.1), clips)
+
+
+def test_every_option_of_a_problem_is_of_an_environment_or_of_all():
+    told = {name for names in OPTIONS_OF.values() for name in names}
+    assert told | {"environment", "observation"} == set(vars(ProblemConfig()))

@@ -144,7 +144,11 @@ class ClipBank:
     def field(self, name: str) -> Rows:
         """The rows of a field; an error that lists the fields there are, where it is not one."""
         if name not in self.fields:
-            hint = "; a classifier without a named head gives none" if name == "features" else ""
+            hints = {
+                "features": "; a classifier without a named head gives none",
+                "logits": "; `vidselect bank head` fits a head on its features",
+            }
+            hint = hints.get(name, "")
             raise BankError(f"the bank has no field {name!r}: it has {', '.join(self.fields)}{hint}")
         return self.fields[name]
 
@@ -214,20 +218,23 @@ def open_bank(folder: str | Path, *, verify: bool = False) -> ClipBank:
     """
     folder = Path(folder)
     manifest = format.read_manifest(folder)
-    spec = BankSpec.from_json(manifest["spec"])
-    files = [folder / entry["file"] for entry in manifest["shards"]]
-    for file, entry in zip(files, manifest["shards"], strict=True):
-        size = file.stat().st_size if file.exists() else entry["size_bytes"]
-        if size != entry["size_bytes"]:
+    spec = manifest.spec
+    files = [folder / entry.file for entry in manifest.shards]
+    for file, entry in zip(files, manifest.shards, strict=True):
+        size = file.stat().st_size if file.exists() else entry.size_bytes
+        if size != entry.size_bytes:
             raise BankError(
-                f"shard {str(file)!r} has {size} bytes but the manifest says {entry['size_bytes']}: "
+                f"shard {str(file)!r} has {size} bytes but the manifest says {entry.size_bytes}: "
                 f"it is truncated; {format.REBUILD}"
             )
         if verify and file.exists():
             format.check_hash(file)
-    shards = [shard for shard in (format.read_shard(file, spec) for file in files) if shard.videos]
+    read = [format.read_shard(file, spec) for file in files]
+    if manifest.skipped != tuple(skipped for shard in read for skipped in shard.skipped):
+        raise BankError(f"the manifest of {str(folder)!r} and its shards name other videos as skipped")
+    shards = [shard for shard in read if shard.videos]
     if not shards:
-        listed = "; ".join(f"{path}: {reason}" for path, reason in manifest["skipped"][:3])
+        listed = "; ".join(f"{path}: {reason}" for path, reason in manifest.skipped[:3])
         raise BankError(f"no video of the bank {str(folder)!r} could be read: {listed or 'it is empty'}")
     videos = [video for shard in shards for video in shard.videos]
     counts = torch.tensor([video.num_clips for video in videos])
@@ -238,12 +245,12 @@ def open_bank(folder: str | Path, *, verify: bool = False) -> ClipBank:
         targets=targets_of([video.labels for video in videos], len(spec.class_names)),
         offsets=torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)]),
         fields={name: Rows([shard.fields[name] for shard in shards]) for name in spec.fields},
-        skipped=tuple((path, reason) for path, reason in manifest["skipped"]),
+        skipped=manifest.skipped,
         segments_s=tuple(video.segment_s for video in videos),
         action_spans_s=tuple(video.action_spans_s for video in videos),
         spans_s=torch.cat([shard.spans_s for shard in shards]),
     )
-    _check_whole(bank, folder, num_videos=manifest["num_videos"], names=("logits", "features") if verify else ())
+    _check_whole(bank, folder, num_videos=manifest.num_videos, names=("logits", "features") if verify else ())
     return bank
 
 

@@ -161,7 +161,7 @@ def is_whole(folder: Path, spec: BankSpec) -> bool:
         manifest = format.read_manifest(folder)
     except BankError:
         return False
-    return manifest["spec"] == spec.to_json() and all((folder / shard["file"]).exists() for shard in manifest["shards"])
+    return manifest.spec == spec and all((folder / shard.file).exists() for shard in manifest.shards)
 
 
 def claim_folder(folder: Path, spec: BankSpec) -> None:

@@ -22,6 +22,7 @@ from vidselect_env.datasets.flow import is_flow
 from vidselect_env.video.audio import mel_spectrograms
 from vidselect_env.video.clips import ClipGrid, even_frames, middle_frames
 from vidselect_env.video.compressed import CompressedWatcher
+from vidselect_env.video.crops import view_crops
 from vidselect_env.video.decode import FrameSize, read_sets
 from vidselect_env.video.errors import faults_of
 from vidselect_env.video.index import VideoIndex, index_video
@@ -44,31 +45,32 @@ class VideoClips:
     spans_s: Tensor
 
 
-def decode_video(video: LabelledVideo, *, spec: BankSpec, allow_corrupt: bool = False) -> VideoClips:
+def decode_video(
+    video: LabelledVideo, *, spec: BankSpec, allow_corrupt: bool = False, whole_frames: bool = False
+) -> VideoClips:
     """Decode every different candidate of a video once: clips at the classifier's size, and the cheap looks of `spec`.
 
     Args:
         allow_corrupt: take damaged frames as they come, see `index_video`.
+        whole_frames: clips are of the whole resized frames, for crops that are taken later.
 
     Raises:
         VideoError: the file cannot be read, or has not the signals asked for.
     """
-    from torchvision.transforms.functional import ten_crop  # takes a second to import
-
     index = index_video(
         video.path, start_s=video.start_s, end_s=video.end_s, allow_corrupt=allow_corrupt, keep_packets=True
     )
     frames = spec.grid.frame_indices(index.info.num_frames)
     different, clip_of = spec.grid.first_alike(index.info.num_frames).unique(return_inverse=True)
     size = FrameSize(spec.clip_resize, spec.clip_crop)
-    if spec.crops == 10:
+    if spec.crops == 10 or whole_frames:
         whole = size.resized(index.info.height, index.info.width)
         size = FrameSize(whole, whole)
     [clips], found = read_with_fields(video.path, frames[different], spec=spec, sizes=[size], index=index)
     fields = {name: value[clip_of] for name, value in found.items()} if len(different) < len(frames) else found
-    if spec.crops == 10:
+    if spec.crops == 10 and not whole_frames:
         with faults_of(video.path, doing="crop the clips of"):
-            crops = torch.stack(ten_crop(clips, list(spec.clip_crop)), dim=1)
+            crops = view_crops(clips, spec.clip_crop, views="ten").transpose(0, 1)
             if is_flow(spec.dataset):  # mirrored, what went to the right goes to the left
                 crops[:, 5:, :, 0] = -crops[:, 5:, :, 0]
             clips = crops.flatten(0, 1)

@@ -22,6 +22,8 @@ from torch import Tensor
 
 from vidselect_env.bank.spec import OUTPUTS, BankError, BankSpec
 from vidselect_env.files import sha256_of, write_aside, write_json, write_tensors
+from vidselect_env.settings import LARGEST_COUNT, from_json, typed
+from vidselect_env.video.segment import check_segment
 
 SPANS = "spans_s"
 MANIFEST, SPEC, LOCK = "manifest.json", "spec.json", "build.lock"
@@ -54,15 +56,23 @@ class BankVideo:
     action_spans_s: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
-        labels = tuple(self.labels)
+        # Of every video of a bank, whenever it is opened: plain checks, several times as quick as `typed`.
+        labels, segment_s = tuple(self.labels), tuple(self.segment_s)
+        spans_s = tuple((float(start_s), float(end_s)) for start_s, end_s in self.action_spans_s)
         object.__setattr__(self, "labels", labels)
-        object.__setattr__(self, "segment_s", tuple(self.segment_s))
-        object.__setattr__(self, "action_spans_s", tuple((float(a), float(b)) for a, b in self.action_spans_s))
+        object.__setattr__(self, "segment_s", segment_s)
+        object.__setattr__(self, "action_spans_s", spans_s)
         if not isinstance(self.path, str) or not labels or not all(type(label) is int for label in labels):
             raise ValueError(f"video {self.path!r} with labels {labels!r} must have a path and integer labels")
         for name in ("num_frames", "num_clips"):
-            if type(getattr(self, name)) is not int or getattr(self, name) < 1:
-                raise ValueError(f"{name} ({getattr(self, name)!r}) of {self.path!r} must be a positive integer")
+            value = getattr(self, name)
+            if type(value) is not int or not 1 <= value <= LARGEST_COUNT:
+                raise ValueError(f"{name} ({value!r}) of {self.path!r} must be a positive integer of 63 bits")
+        if len(segment_s) != 2 or not all(value is None or type(value) in (int, float) for value in segment_s):
+            raise ValueError(f"segment_s ({segment_s!r}) of {self.path!r} must be two numbers of seconds, or null")
+        check_segment(*segment_s)
+        for start_s, end_s in spans_s:
+            check_segment(start_s, end_s, name="action_")
 
 
 @dataclass(frozen=True)
@@ -79,9 +89,42 @@ class Shard:
     spans_s: Tensor
 
 
+@dataclass(frozen=True)
+class ShardEntry:
+    """What the manifest says of a shard: the name of its file, and its bytes."""
+
+    file: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What the manifest says: what the bank is of, what made it, how many videos, which were skipped and why, shards.
+
+    Raises:
+        ValueError: the shards are not the bank's own, each once and in order.
+    """
+
+    spec: BankSpec
+    versions: dict[str, str]
+    num_videos: int
+    skipped: tuple[tuple[str, str], ...]
+    shards: tuple[ShardEntry, ...]
+
+    def __post_init__(self) -> None:
+        for number, shard in enumerate(self.shards):
+            if shard.file != shard_name(number):
+                raise ValueError(f"shard {number} is called {shard.file[:80]!r}, not {shard_name(number)!r}")
+
+
+def shard_name(number: int) -> str:
+    """`shard-00003.safetensors`."""
+    return f"shard-{number:05d}.safetensors"
+
+
 def shard_file(folder: Path, number: int) -> Path:
-    """The file of a shard: `shard-00003.safetensors`."""
-    return folder / f"shard-{number:05d}.safetensors"
+    """The file of a shard."""
+    return folder / shard_name(number)
 
 
 def hash_file(shard: Path) -> Path:
@@ -118,7 +161,7 @@ def read_shard(file: Path, spec: BankSpec) -> Shard:
         shard = Shard(
             header["spec_sha256"],
             tuple(BankVideo(**video) for video in header["videos"]),
-            tuple((str(path), str(reason)) for path, reason in header["skipped"]),
+            typed(header["skipped"], tuple[tuple[str, str], ...], name="skipped"),
             fields,
             fields.pop(SPANS),
         )
@@ -157,7 +200,7 @@ def write_manifest(folder: Path, spec: BankSpec, shards: Sequence[Shard]) -> Non
     write_json(folder / MANIFEST, content | {"sha256": _hash_of(content)})
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> Manifest:
     """What `write_manifest` wrote.
 
     Raises:
@@ -175,7 +218,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     BankSpec.check_version(manifest["spec"])
     if manifest.pop("sha256", None) != _hash_of(manifest):
         raise BankError(f"the manifest of the bank {str(folder)!r} is damaged (its hash differs): {REBUILD}")
-    return manifest
+    try:
+        return from_json(Manifest, manifest)
+    except ValueError as error:
+        raise BankError(f"the manifest of the bank {str(folder)!r} is damaged ({error}): {REBUILD}") from error
 
 
 def write_spec(folder: Path, spec: BankSpec) -> None:

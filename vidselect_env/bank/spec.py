@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from vidselect_env.settings import from_json
 from vidselect_env.video.clips import ClipGrid
 from vidselect_env.video.decode import FrameSize
 
@@ -106,6 +107,9 @@ class BankSpec:
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
+        for name in ("clip_mean", "clip_std", "bins_gmacs"):  # 0 and 0.0 are the same, and are to have the same hash
+            object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
+        object.__setattr__(self, "classifier_gmacs", float(self.classifier_gmacs))
         unknown = set(self.fields) - set(FIELDS)
         if unknown or not self.fields:
             raise ValueError(f"fields {self.fields} must be some of {FIELDS}")
@@ -139,40 +143,28 @@ class BankSpec:
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
     @staticmethod
-    def check_version(data: dict[str, Any]) -> None:
+    def check_version(data: Any) -> None:
         """Refuse a spec of another format.
 
         Raises:
             BankError: it is of another.
         """
-        if data.get("format_version") != FORMAT_VERSION:
-            raise BankError(
-                f"bank format {data.get('format_version')} is not the one this version reads ({FORMAT_VERSION}): "
-                "build it again"
-            )
+        found = data.get("format_version") if isinstance(data, dict) else None
+        if found != FORMAT_VERSION:
+            raise BankError(f"bank format {found} is not the one this version reads ({FORMAT_VERSION}): build it again")
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> BankSpec:
+    def from_json(cls, data: Any) -> BankSpec:
         """What `to_json` gave.
 
         Raises:
-            BankError: of another format version.
+            BankError: of another format version, or a field that is missing, of another type or out of range.
         """
         cls.check_version(data)
-        skim, signals = data["skim"], data["signals"]
-        return cls(
-            **{
-                **data,
-                "class_names": tuple(data["class_names"]),
-                "fields": tuple(data["fields"]),
-                "bins_gmacs": tuple(data["bins_gmacs"]),
-                "clip_resize": _pair_or_int(data["clip_resize"]),
-                **{name: tuple(data[name]) for name in ("clip_crop", "clip_mean", "clip_std")},
-                "grid": ClipGrid(**data["grid"]),
-                "skim": None if skim is None else SkimSpec(**_sized(skim)),
-                "signals": None if signals is None else SignalSpec(**_sized(signals)),
-            }
-        )
+        try:
+            return from_json(cls, data)
+        except ValueError as error:
+            raise BankError(f"the spec of a bank is damaged: {error}") from error
 
     def sha256(self) -> str:
         """A name for the whole content: two banks of one hash have the same bytes."""
@@ -182,11 +174,3 @@ class BankSpec:
         """What differs, a line each: `grid: {...} here, {...} there`."""
         mine, theirs = self.to_json(), other.to_json()
         return [f"{key}: {mine[key]} here, {theirs[key]} there" for key in mine if mine[key] != theirs[key]]
-
-
-def _sized(data: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
-
-
-def _pair_or_int(value: Any) -> int | tuple[int, int]:
-    return value if isinstance(value, int) else (value[0], value[1])

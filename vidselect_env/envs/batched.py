@@ -131,7 +131,7 @@ class SelectVectorEnv(VectorEnv):
         observations, infos = self._enter()
         infos |= {"final_obs": final_obs, "final_info": final_info, "_final_obs": self._ends.clone()}
         if self.output == "numpy":
-            infos["final_obs"] = _each(final_obs)
+            infos["final_obs"] = each_of(final_obs)
         return self._given((observations, rewards, self._ends.clone(), self._never.clone(), infos))
 
     def decision_rewards(self, actions: Tensor) -> Tensor:
@@ -231,8 +231,13 @@ def _highest(space: gymnasium.Space) -> int | None:
     return 1 if isinstance(space, gymnasium.spaces.MultiBinary) else None
 
 
-def _each(observations: Tensor) -> np.ndarray:
-    """An observation (K, ...) a sub-environment, in an array of objects, which Gymnasium's wrappers may replace."""
-    each = np.empty(len(observations), dtype=object)
-    each[:] = list(observations.cpu().numpy())
+def each_of(observations: Tensor | dict[str, Tensor]) -> np.ndarray:
+    """An observation a sub-environment, in an array of objects, which Gymnasium's wrappers may replace."""
+    if isinstance(observations, dict):
+        parts = {name: part.cpu().numpy() for name, part in observations.items()}
+        rows: list[Any] = [dict(zip(parts, row, strict=True)) for row in zip(*parts.values(), strict=True)]
+    else:
+        rows = list(observations.cpu().numpy())
+    each = np.empty(len(rows), dtype=object)
+    each[:] = rows
     return each

@@ -140,35 +140,36 @@ class ClipSelectProblem(SelectionProblem):
         if self._arms is not None:
             arms = self.full_information(contexts).expand(len(actions), -1, -1, -1)
             return arms.gather(-1, actions[..., None]).squeeze(-1)
-        return torch.stack([self._section_rewards(contexts, each)[0] for each in actions])
+        # One batch for a classifier that is asked now.
+        together = actions.transpose(0, 1).flatten(1)
+        rewards, _ = self._rewards(contexts, self._offered(contexts).repeat(1, len(actions), 1), together)
+        return rewards.unflatten(1, (len(actions), -1)).transpose(0, 1)
 
     def outcome(self, contexts: Tensor, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        section_rewards, fused = self._section_rewards(contexts, actions.view(len(contexts), self.decisions).long())
+        actions = actions.view(len(contexts), self.decisions).long()
+        section_rewards, probabilities = self._rewards(contexts, self._offered(contexts), actions)
         reward = section_rewards.mean(1)
         infos = {
             "video_index": self.videos(contexts),
             "section_rewards": section_rewards,
-            "is_correct": is_correct(fused, self.targets(contexts)),
+            "is_correct": is_correct(probabilities.mean(1), self.targets(contexts)),
         }
         if self._arms is not None:
             infos["oracle_reward"] = self._best_rewards(contexts)
             infos["regret"] = infos["oracle_reward"] - reward
         return reward, infos
 
-    def _section_rewards(self, contexts: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Rewards (B, M) of actions (B, M), and the fused probabilities (B, C) of the chosen clips (Eq. 4)."""
-        chosen = self._offered(contexts).gather(-1, actions[..., None]).squeeze(-1)
+    def _rewards(self, contexts: Tensor, offered: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Rewards (B, M) of actions (B, M) among offered (B, M, N), and the chosen clips' probabilities (B, M, C)."""
+        chosen = offered.gather(-1, actions[..., None]).squeeze(-1)
         probabilities = self.source.probabilities(self.videos(contexts), chosen)
-        if self._arms is not None:
-            return self.decision_rewards(contexts, actions[None])[0], probabilities.mean(1)
         targets = self.targets(contexts)[:, None].expand_as(probabilities)
-        return clip_rewards(probabilities, targets, penalty=self.penalty), probabilities.mean(1)
+        return clip_rewards(probabilities, targets, penalty=self.penalty), probabilities
 
     def _best_rewards(self, contexts: Tensor) -> Tensor:
         """What the best arms earn, (B,)."""
-        if self.draw_candidates:
-            return self._arm_rewards(contexts).amax(-1).mean(-1)
-        return self._best.index_select(0, contexts)
+        drawn = self.draw_candidates
+        return self._arm_rewards(contexts).amax(-1).mean(-1) if drawn else self._best.index_select(0, contexts)
 
     def _arm_rewards(self, contexts: Tensor) -> Tensor:
         probabilities = self.probabilities(contexts)

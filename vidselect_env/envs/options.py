@@ -29,7 +29,8 @@ def naming(environment: str, make: Callable[..., Any], unknown: Mapping[str, obj
     for option in unknown:
         near = [name for name in known if name in option] or difflib.get_close_matches(option, known, n=1, cutoff=0.7)
         hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join([*known, *_OF_THE_DOOR])}"
-        raise TypeError(f"{environment} has no option {option!r}: {hint}")
+        # In Python's own words, for which TorchRL looks when it tries its options.
+        raise TypeError(f"{environment} got an unexpected keyword argument {option!r}: {hint}")
     try:
         yield
     except BankError as error:

@@ -29,7 +29,7 @@ class SelectVectorWrapper(VectorWrapper):
         return self.env.step(actions, propensities=propensities)  # type: ignore[call-arg]
 
 
-_RECORDED = ("num_steps", "_last_dump", "_sums", "_updates", "_cumulative_regret")  # by `RecordRollouts`
+_RECORDED = ("num_steps", "_last_dump", "_sums", "_num_ended", "_cumulative_regret")  # by `RecordRollouts`
 BatchedEnv = SelectVectorEnv | SelectVectorWrapper
 
 
@@ -81,6 +81,8 @@ class RecordRollouts(SelectVectorWrapper):
         for name in _RECORDED:
             setattr(self, name, state["own"][name])
         self._sums = {name: value.to(self.device) for name, value in self._sums.items()}
+        if isinstance(self._num_ended, Tensor):
+            self._num_ended = self._num_ended.to(self.device)
 
     def dump(self) -> None:
         """Write the line that is due; nothing if nothing happened since the last."""
@@ -115,8 +117,9 @@ class RecordRollouts(SelectVectorWrapper):
 class LogInteractions(SelectVectorWrapper):
     """Collects rounds, and writes them as an `.npz` file with the keys of the Open Bandit Pipeline.
 
-    A round is one decision: one section of a video. The file holds `n_rounds`, `n_actions`, `context_id`
-    (R,) int64, `action` (R,) int64, `pscore` (R,) float32 (the propensity; nan where the agent gave none),
+    A round is one decision: one section of a video. The file holds `n_rounds`, `n_actions`, `context` (R, D) float32
+    (what is observed of the round's arms, side by side; of a skim, the mean of each frame's three colours),
+    `context_id` (R,) int64, `action` (R,) int64, `pscore` (R,) float32 (the propensity; nan where the agent gave none),
     `reward` (R,) float32, `expected_reward` (R, N, 1) float32 (every arm's reward: it is known here), and
     `position` (R,) int64 of zeros.
 
@@ -142,6 +145,7 @@ class LogInteractions(SelectVectorWrapper):
             propensities = torch.full(taken.shape, float("nan"))
         decisions = torch.arange(num_decisions, device=self.device)
         part = {
+            "context": _context(self.looks().observation(self.shapes.shown), num_rounds=taken.numel()),
             "context_id": (contexts[:, None] * num_decisions + decisions).flatten(),
             "action": taken.flatten(),
             "pscore": propensities.float().flatten(),
@@ -171,6 +175,13 @@ class LogInteractions(SelectVectorWrapper):
                 position=np.zeros(num_rounds, dtype=np.int64),
                 **columns,
             )
+
+
+def _context(observed: Tensor, *, num_rounds: int) -> Tensor:
+    """What is observed (B, K, ...) as a vector a round: (R, D) float32."""
+    if observed.ndim > 3:  # (B, K, T, 3, h, w) of a skim, whose pixels would be too many
+        observed = observed.float().mean((-2, -1)) / 255
+    return observed.float().reshape(num_rounds, -1)
 
 
 def load_interactions(path: str | Path) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def make_experiment(
         tell=tell,
         read=partial(load_dataset, data.dataset, num_videos=data.num_videos, seed=data.data_seed, progress=progress),
     )
-    bank_of = partial(_bank, config, classifier=classifier, signals=signals, progress=progress)
+    bank_of = partial(dataset_bank, config, classifier=classifier, signals=signals, progress=progress)
     test_set = load(split=data.test_split)
     keep_known_classes(config.fitting, classifier, test_set.class_names)
     fits = head is None and needs_head(config.fitting, classifier, test_set.class_names)
@@ -172,7 +172,8 @@ def signals_of(config: GridConfig, wanted: Collection[str]) -> tuple[str, ...]:
 def skim_spec(config: GridConfig) -> SkimSpec:
     """The cheap look of a configuration."""
     size = (config.skim_size, config.skim_size)
-    return SkimSpec(num_frames=config.skim_frames, resize=size, crop=size)
+    resize = config.skim_size if config.skim_fit == "crop" else size
+    return SkimSpec(num_frames=config.skim_frames, resize=resize, crop=size)
 
 
 def signal_spec(config: GridConfig) -> SignalSpec:
@@ -181,7 +182,7 @@ def signal_spec(config: GridConfig) -> SignalSpec:
     return SignalSpec(num_frames=config.signal_frames, resize=size, crop=size)
 
 
-def _bank(
+def dataset_bank(
     config: ExperimentConfig,
     dataset: VideoDataset,
     *,
@@ -189,6 +190,7 @@ def _bank(
     signals: Sequence[str],
     progress: bool,
 ) -> ClipBank:
+    """What a classifier says of a dataset's videos, from the cache or made."""
     grid = config.grid
     return cached_bank(
         dataset,

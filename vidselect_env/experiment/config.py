@@ -6,12 +6,11 @@ A command's options are these fields, under their own names; what is saved with 
 from __future__ import annotations
 
 import dataclasses
-import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from vidselect_env.fitting.options import ClassifierOptions
-from vidselect_env.settings import LARGEST_SEED, check_settings, typed
+from vidselect_env.settings import LARGEST_SEED, check_settings
 
 _D = TypeVar("_D")
 
@@ -48,6 +47,8 @@ class GridConfig:
             and one that scores frames is also tested on all ten.
         skim_frames: frames of the cheap look at a candidate.
         skim_size: its height and width, in pixels.
+        skim_fit: how frames are brought to that: squash, whatever their shape; or crop, the short side resized and the
+            middle of the long one kept, so that nothing is distorted.
         signals: of compressed video and sound, in the bank: vectors, residual, intra, mel; None for those that
             the agents take.
         signal_frames: frames of a candidate that vectors and residuals are kept of.
@@ -59,6 +60,7 @@ class GridConfig:
     crops: Literal[1, 10] = 1
     skim_frames: int = 8
     skim_size: int = 32
+    skim_fit: Literal["squash", "crop"] = "squash"
     signals: tuple[str, ...] | None = None
     signal_frames: int = 4
     num_workers: int = 2
@@ -146,27 +148,6 @@ class ExperimentConfig:
     problem: ProblemConfig = field(default_factory=ProblemConfig)
     classifier: ClassifierOptions = field(default_factory=ClassifierOptions)
     fitting: HeadConfig = field(default_factory=HeadConfig)
-
-
-def from_json(cls: type[_D], data: dict[str, Any]) -> _D:
-    """A dataclass, with dataclasses in it, from what `dataclasses.asdict` gave and JSON kept.
-
-    Raises:
-        ValueError: a field that is not there any more, or is new, or a value of another type or out of range.
-    """
-    types = typing.get_type_hints(cls)
-    if not isinstance(data, dict):
-        raise ValueError(f"{cls.__name__} ({str(data)[:80]!r}) must be an object of settings")
-    names = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    if names != set(data):
-        raise ValueError(f"{cls.__name__} has the fields {sorted(names)}, not {sorted(data)}")
-    values = {}
-    for name, value in data.items():
-        if dataclasses.is_dataclass(types[name]):
-            values[name] = from_json(types[name], value)
-        else:
-            values[name] = typed(value, types[name], name=name)
-    return cls(**values)
 
 
 def changed(config: _D, **changes: Any) -> _D:

@@ -96,8 +96,8 @@ def steps_of(problem: SelectionProblem, num_videos: int) -> int:
 
 
 OPTIONS_OF = {
-    "VideoClipSelect-v0": ("sections", "clips", "test_sections", "penalty"),
-    "VideoFrameSelect-v0": ("frames", "kept", "omega", "alpha"),
+    "VideoClipSelect-v0": ("sections", "clips", "test_sections", "draw_candidates", "penalty"),
+    "VideoFrameSelect-v0": ("frames", "kept", "reward", "omega", "alpha"),
     "VideoClipSearch-v0": ("frames", "price", "price_range", "max_clips"),
 }
 

@@ -117,7 +117,7 @@ def recognise_indexed(
         classified,
         start_s=shown_s[chosen[:, 0]],
         frames=chosen[:, [0, -1]] + index.first,
-        num_candidates=len(candidates.unique()),
+        num_candidates=len(source.first_alike(candidates[:0], candidates).unique()),
         milliseconds=clock.laps,
     )
 

@@ -17,6 +17,7 @@ from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoard
 from vidselect_env.files import write_json
 
 CONFIG, HEAD = "config.json", "head.safetensors"
+WEIGHTS = "weights.safetensors"  # of a classifier that the run trained
 RUN_FORMAT = 2  # raise it when a run's files change
 _PACKAGES = ("vidselect-env", "torch", "torchvision", "gymnasium", "stable-baselines3", "av", "numpy")
 

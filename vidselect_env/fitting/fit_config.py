@@ -10,7 +10,7 @@ from vidselect_env.settings import check_settings
 if TYPE_CHECKING:
     from vidselect_env.fitting.augmentation import ClipJitter
 
-OPTIMIZERS = ("sgd", "adamw")
+OPTIMIZERS = ("sgd", "adamw", "adam")
 SCHEDULES = ("cosine", "steps")
 SAMPLERS = ("clip", "segment", "motion_guided", "magnitude")
 
@@ -24,7 +24,7 @@ class FitConfig:
         batch_size: clips of a backward pass.
         accumulate: backward passes of a gradient step, so that it is of as many times more clips. Batch norm sees
             one pass at a time.
-        optimizer: sgd, with momentum 0.9, or adamw.
+        optimizer: sgd, with momentum 0.9, adam or adamw.
         learning_rate: the largest.
         warmup_epochs: from zero to it.
         schedule: cosine, to zero, or steps.

@@ -1,30 +1,47 @@
-"""Gradient steps of a classifier's training: which optimizer, which parameters decay, how the learning rate goes."""
+"""Gradient steps of training, a classifier's or an agent's: optimizer, what decays, how the learning rate goes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
 
 def make_optimizer(
-    module: nn.Module, *, kind: str, learning_rate: float, weight_decay: float, decay_norms: bool = True
+    trained: nn.Module | Sequence[dict[str, Any]],
+    *,
+    kind: str,
+    learning_rate: float,
+    weight_decay: float,
+    decay_norms: bool = True,
 ) -> torch.optim.Optimizer:
-    """SGD with momentum 0.9, or Adam with decoupled weight decay (AdamW).
+    """SGD with momentum 0.9, Adam, or Adam with decoupled weight decay (AdamW).
 
     Args:
+        trained: a network, or groups of parameters, which may have learning rates of their own.
         decay_norms: whether biases and the scales of normalisation, parameters of at most one dimension, decay too.
     """
-    groups = [{"params": list(module.parameters())}]
+    groups = [{"params": list(trained.parameters())}] if isinstance(trained, nn.Module) else list(trained)
     if not decay_norms:
-        matrices = [value for value in module.parameters() if value.ndim > 1]
-        others = [value for value in module.parameters() if value.ndim <= 1]
-        groups = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]  # type: ignore[dict-item]
+        groups = [part for group in groups for part in _without_norms(group)]
+    if kind == "adam":
+        return torch.optim.Adam(groups, lr=learning_rate, weight_decay=weight_decay)
     if kind == "adamw":
         return torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay)
     return torch.optim.SGD(groups, lr=learning_rate, momentum=0.9, weight_decay=weight_decay)
+
+
+def _without_norms(group: dict[str, Any]) -> list[dict[str, Any]]:
+    """A group's matrices, and its parameters of at most one dimension, which do not decay; no group that is empty."""
+    values = list(group["params"])
+    parts = [
+        {**group, "params": [value for value in values if value.ndim > 1]},
+        {**group, "params": [value for value in values if value.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return [part for part in parts if part["params"]]
 
 
 def warmup_cosine(step: int, *, warmup: float, total: int) -> float:

@@ -6,13 +6,17 @@ Section numbers are those of ITU-T H.264.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from av.packet import Packet
 from av.video.stream import VideoStream
 
 SLICE, IDR_SLICE, SPS, PPS = 1, 5, 7, 8  # nal_unit_type, table 7-1; 2 to 4 are parts of slices
-HEADER_BYTES = 48  # of a slice: what is read of it ends well before
+# What is read of a unit ends well before: whatever a hostile one says, it is little work.
+SLICE_BYTES, PARAMETER_BYTES = 48, 1024
+MAX_UNITS = 64  # before the first slice of a packet
+MAX_NUMBER_BITS = 16  # of a frame's number (7.4.2.1.1)
 # profile_idc of those whose parameter sets tell about chroma and scaling (7.3.2.1.1).
 PROFILES_WITH_CHROMA = frozenset((44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244))
 CHROMA_444 = 3
@@ -73,8 +77,8 @@ class _Sequence(NamedTuple):
     only_frames: bool
 
 
-def _read_sequence(unit: bytes) -> tuple[int, _Sequence]:
-    """The number of a sequence parameter set, and what it says (7.3.2.1.1)."""
+def _read_sequence(unit: bytes) -> tuple[int, _Sequence | None]:
+    """The number of a sequence parameter set, and what it says (7.3.2.1.1); None where that cannot be."""
     bits = _Bits(unit)
     profile, _, number = bits.number(8), bits.number(16), bits.exp_golomb()
     has_colour_planes = False
@@ -87,6 +91,7 @@ def _read_sequence(unit: bytes) -> tuple[int, _Sequence]:
                 if bits.number(1):
                     _skip_scaling(bits, 16 if place < 6 else 64)
     num_bits = bits.exp_golomb() + 4
+    is_sound = num_bits <= MAX_NUMBER_BITS
     kind = bits.exp_golomb()  # of the order of pictures
     if kind == 0:
         bits.exp_golomb()
@@ -97,7 +102,8 @@ def _read_sequence(unit: bytes) -> tuple[int, _Sequence]:
     bits.exp_golomb()  # how many frames are references
     gaps_allowed = bool(bits.number(1))
     _ = bits.exp_golomb(), bits.exp_golomb()  # width and height
-    return number, _Sequence(num_bits, gaps_allowed, has_colour_planes, only_frames=bool(bits.number(1)))
+    only_frames = bool(bits.number(1))
+    return number, _Sequence(num_bits, gaps_allowed, has_colour_planes, only_frames) if is_sound else None
 
 
 def _skip_scaling(bits: _Bits, size: int) -> None:
@@ -120,7 +126,7 @@ class FrameNumbers:
 
     def __init__(self, extradata: bytes) -> None:
         self._length_size = nal_length_size(extradata)
-        self._sequences: dict[int, _Sequence] = {}
+        self._sequences: dict[int, _Sequence | None] = {}
         self._sequence_of: dict[int, int] = {}
         self._last: int | None = None
         self._is_known = True
@@ -144,7 +150,7 @@ class FrameNumbers:
         found = self._find_slice(content)
         if found is None:
             return False
-        head = content[found : found + HEADER_BYTES]
+        head = content[found : found + SLICE_BYTES]
         self.is_reference = bool(head[0] >> 5 & 3)  # nal_ref_idc, the same in all slices of a picture
         bits = _Bits(head)
         _ = bits.exp_golomb(), bits.exp_golomb()  # its place in the picture, and kind
@@ -164,11 +170,11 @@ class FrameNumbers:
 
     def _find_slice(self, content: bytes) -> int | None:
         """Where the first slice begins; parameter sets before it are read."""
-        for start, end in nal_units(content, self._length_size):
+        for start, end in islice(nal_units(content, self._length_size), MAX_UNITS):
             kind = content[start] & 31
             if SLICE <= kind <= IDR_SLICE:
                 return start
-            self._read_parameters(content[start:end])
+            self._read_parameters(content[start : min(end, start + PARAMETER_BYTES)])
         return None
 
     def _read_parameters(self, unit: bytes) -> None:
@@ -189,4 +195,4 @@ class FrameNumbers:
             for _ in range(count):
                 size = int.from_bytes(extradata[place : place + 2], "big")
                 unit, place = extradata[place + 2 : place + 2 + size], place + 2 + size
-                self._read_parameters(unit)
+                self._read_parameters(unit[:PARAMETER_BYTES])

@@ -20,6 +20,9 @@ COMMANDS = {
     "classifier": "train a clip classifier, or only its last layer",
     "mean": "the mean over official splits, of one run each",
     "benchmark": "many agents, several seeds, one table",
+    "doctor": "versions, devices, codecs, cache, and what is missing for which extra",
+    "cache": "list or prune the banks and made videos that are kept",
+    "completion": "print what makes a shell complete all this",
 }
 
 

@@ -12,10 +12,10 @@ from vidselect_agents.commands.saved import check_plugin, damaged
 from vidselect_classifiers import CLASSIFIERS, ClipClassifier, save_weights
 from vidselect_env.bank import bank_spec, build_bank
 from vidselect_env.datasets import VideoDataset, load_dataset
-from vidselect_env.experiment.config import from_json
 from vidselect_env.experiment.run import new_run_folder, read_config, run_logger, write_config
 from vidselect_env.fitting.head import bank_head, with_head
 from vidselect_env.fitting.training import fit
+from vidselect_env.settings import from_json
 
 
 def run(config: ClassifierConfig) -> None:

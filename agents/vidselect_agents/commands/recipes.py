@@ -118,7 +118,9 @@ def load_recipe(name: str) -> Recipe:
 
 def _made(name: str, data: Mapping[str, Any]) -> Recipe:
     streams = tuple(Stream(name=stream, **fields) for stream, fields in data["streams"].items())
-    rest = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items() if key != "streams"}
+    rest: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in data.items() if key != "streams"
+    }
     if "splits" in rest:
         rest["splits"] = tuple(str(split) for split in rest["splits"])
     return Recipe(name=name, streams=streams, **rest)
@@ -150,7 +152,8 @@ def changed_recipe(recipe: Recipe, changes: Sequence[str]) -> Recipe:
 
 def _with_option(stream: Stream, section: str, option: str, value: Any) -> Stream:
     options = getattr(stream, section)
-    return stream if options is None else dataclasses.replace(stream, **{section: {**options, option: value}})
+    changed: dict[str, Any] = {section: {**(options or {}), option: value}}
+    return stream if options is None else dataclasses.replace(stream, **changed)
 
 
 def arguments_of(options: Options) -> list[str]:

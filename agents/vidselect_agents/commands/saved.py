@@ -19,9 +19,10 @@ from vidselect_agents.commands.options.train import TrainConfig
 from vidselect_agents.registry import AGENTS, agent_class, is_ours, load_agent, restored_settings
 from vidselect_classifiers import CLASSIFIERS
 from vidselect_env.envs.contract import LookShapes
-from vidselect_env.experiment.config import from_json
-from vidselect_env.experiment.run import HEAD, read_config
+from vidselect_env.experiment.config import changed
+from vidselect_env.experiment.run import HEAD, WEIGHTS, read_config
 from vidselect_env.fitting.head import load_head
+from vidselect_env.settings import from_json
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ def open_run(folder: Path, *, trust: bool = False) -> SavedRun:
         raise damaged(folder, error) from error
     if not class_names or not all(isinstance(name, str) for name in class_names):
         raise ValueError(f"class_names of {str(folder)!r} must be texts, at least one")
+    if (folder / WEIGHTS).exists():  # of the classifier that it trained
+        config = changed(config, weights=str(folder / WEIGHTS))
     return SavedRun(folder, config, settings, class_names, shapes)
 
 

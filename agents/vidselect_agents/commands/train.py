@@ -11,10 +11,12 @@ from tqdm import tqdm
 
 from vidselect_agents.base import FILE_NAME
 from vidselect_agents.commands.checkpoint import Checkpoints, check_resumable
+from vidselect_agents.commands.joint import train_jointly
 from vidselect_agents.commands.options.recipe import RecipeConfig
 from vidselect_agents.commands.options.train import ResumeConfig, TrainConfig
 from vidselect_agents.commands.report import report
 from vidselect_agents.commands.saved import read_run
+from vidselect_agents.dsn import DSNConfig
 from vidselect_agents.registry import make_agent, needs_of
 from vidselect_env.envs.contract import Needs
 from vidselect_env.envs.memory import keep_freed_batches
@@ -66,8 +68,10 @@ def train(config: TrainConfig, settings: Any, *, folder: Path | None = None) -> 
         raise ValueError(f"agent {config.agent!r} sees the answers: it is a row of every report, and learns nothing")
     needs = needs_of(config.agent, settings)
     check_options(config.problem, needs)
-    experiment = make_experiment(config, signals=needs.fields or ())
     resumed, folder = folder is not None, folder or new_run_folder(config.runs, config.agent.replace(":", "."))
+    if isinstance(settings, DSNConfig) and settings.joint:
+        return train_jointly(config, settings, folder=folder, resumed=resumed)
+    experiment = make_experiment(config, signals=needs.fields or ())
     logger = run_logger(folder)
     env = RecordRollouts(batched(experiment.train_problem(needs), num_envs=config.num_envs), logger)
     for line in describe_problem(env.problem):

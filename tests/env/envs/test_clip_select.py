@@ -170,7 +170,7 @@ def test_bounds_do_not_depend_on_the_data(make_bank):
 
 def test_a_bank_whose_logits_are_of_other_classes_is_refused(bank):
     other = bank.with_logits(torch.zeros(len(bank.field("logits")), 400))
-    with pytest.raises(ValueError, match="of 400 classes but its videos of 4: fit a head"):
+    with pytest.raises(ValueError, match="of 400 classes but its videos of 4: `vidselect bank head`"):
         BankSource(other)
 
 

@@ -89,7 +89,7 @@ def test_every_video_is_decoded_once_while_it_is_needed(tmp_path, video_folder, 
     real = decode.decode_video
     monkeypatch.setattr(
         "vidselect_env.envs.sources.live.decode_video",
-        lambda video, *, spec: decoded.append(video.path) or real(video, spec=spec),
+        lambda video, **options: decoded.append(video.path) or real(video, **options),
     )
     source = LiveSource(dataset, make_classifier("tiny_r3d", num_classes=2), spec=spec, keep_videos=2)
     batches = torch.arange(8).view(4, 2)

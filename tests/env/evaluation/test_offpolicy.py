@@ -49,6 +49,28 @@ def test_a_round_is_a_section_and_its_reward_is_the_arms(feedback):
     assert set(np.unique(feedback["pscore"]).round(3)) == {np.float32(0.2), np.float32(0.6)}
 
 
+def test_a_rounds_context_is_what_was_observed_of_its_arms(make_bank, tmp_path):
+    problem = ClipSelectProblem(BankSource(make_bank(num_videos=3)), observation="features")
+    env = LogInteractions(SelectVectorEnv(problem, num_envs=2), tmp_path / "log.npz")
+    observations, _ = env.reset(seed=0)
+    env.step(torch.zeros(2, 6, dtype=torch.int64))
+    env.write()
+    context = load_interactions(tmp_path / "log.npz")["context"]
+    assert context.shape == (2 * 6, 3 * 5)  # three clips of five features
+    np.testing.assert_array_equal(context[7], observations[1, 3:6].flatten().numpy())
+
+
+def test_a_skims_context_is_the_colours_of_its_frames(make_bank, tmp_path):
+    env = SelectVectorEnv(ClipSelectProblem(BankSource(make_bank(num_videos=3))), num_envs=2)
+    log = LogInteractions(env, tmp_path / "log.npz")
+    observations, _ = log.reset(seed=0)
+    log.step(torch.zeros(2, 6, dtype=torch.int64))
+    log.write()
+    context = load_interactions(tmp_path / "log.npz")["context"]
+    assert context.shape == (2 * 6, 3 * 2 * 3)  # three clips, two frames, three colours
+    assert context[0, 0] == pytest.approx(observations[0, 0, 0, 0].float().mean().item() / 255)
+
+
 def test_every_estimator_is_near_the_truth(feedback, policy):
     truth = true_value(policy, feedback["expected_reward"])
     weights = importance_weights(feedback["action"], feedback["pscore"], policy)

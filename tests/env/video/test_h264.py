@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+import tracemalloc
 from types import SimpleNamespace
 
 import av
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidselect_env.video.h264 import FrameNumbers, nal_length_size, nal_units
@@ -130,6 +132,7 @@ def test_units_are_found_by_their_lengths_and_by_start_codes():
     assert nal_length_size(b"\0\0\0\1\x67") == 0
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80), st.lists(st.binary(max_size=60), max_size=4))
 def test_no_bytes_make_it_fail(extradata, contents):
     for head in (extradata, AVCC_HEAD + extradata, b"\0\0\1" + sps() + b"\0\0\1" + PPS):
@@ -137,6 +140,26 @@ def test_no_bytes_make_it_fail(extradata, contents):
         for content in contents:
             for packed in (content, b"\0\0\1\x67" + content, b"\0\0\0\x09\x61" + content, b"\0\0\1\x41" + content):
                 assert numbers.misses_one(FakePacket(packed)) in (True, False)
+
+
+def test_a_number_of_impossible_length_takes_no_memory():
+    """A header of 20 bytes that says that frames' numbers have 2^32 bits."""
+    hostile = nal(0x67, f"{66:08b}{0:016b}{ue(0)}{ue(2**32 - 2)}{ue(2)}{ue(4)}0{ue(3)}{ue(3)}1")
+    numbers = FrameNumbers(b"\0\0\1" + hostile + b"\0\0\1" + PPS)
+    tracemalloc.start()
+    assert not numbers.misses_one(packet(frame(0, idr=True)))
+    assert not numbers.misses_one(packet(frame(9)))
+    assert tracemalloc.get_traced_memory()[1] < 100_000
+    tracemalloc.stop()
+
+
+def test_many_long_parameter_sets_in_a_packet_take_little_time():
+    hostile = packet(*[sps() + b"\x55" * 2000] * 2000, frame(0, idr=True))
+    numbers = FrameNumbers(b"\0\0\1" + sps() + b"\0\0\1" + PPS)
+    start_s = time.process_time()
+    for _ in range(10):
+        numbers.misses_one(hostile)
+    assert time.process_time() - start_s < 2
 
 
 @pytest.mark.parametrize(

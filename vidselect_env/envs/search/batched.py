@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vidselect_env.bank import ClipBank
-from vidselect_env.envs.batched import SelectVectorEnv
+from vidselect_env.envs.batched import SelectVectorEnv, each_of
 from vidselect_env.envs.contract import Looks
 from vidselect_env.envs.search.problem import Observation, SearchProblem
 from vidselect_env.envs.search.render import search_sheet
@@ -32,12 +32,15 @@ class SearchVectorEnv(SelectVectorEnv):
         problem: what to solve.
         num_envs: B.
         render_mode: `rgb_array`: `render()` gives each sub-environment's sheet.
+        output: `torch`, or `numpy`, as in `SelectVectorEnv`.
     """
 
     problem: SearchProblem
 
-    def __init__(self, problem: SearchProblem, *, num_envs: int, render_mode: str | None = None) -> None:
-        super().__init__(problem, num_envs=num_envs, render_mode=render_mode)
+    def __init__(
+        self, problem: SearchProblem, *, num_envs: int, render_mode: str | None = None, output: str = "torch"
+    ) -> None:
+        super().__init__(problem, num_envs=num_envs, render_mode=render_mode, output=output)
         self._state: SearchState | None = None
 
     @property
@@ -62,7 +65,7 @@ class SearchVectorEnv(SelectVectorEnv):
     def action_masks(self) -> Tensor:
         return self.problem.masks(self.state)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Tensor]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin all searches: of drawn videos and prices, or of `options["video_index"]`, `options["price"]`."""
         if seed is not None:
             self._generator.manual_seed(seed)
@@ -75,7 +78,7 @@ class SearchVectorEnv(SelectVectorEnv):
         if "price" in given:
             price = torch.as_tensor(given["price"], dtype=torch.float32, device=self.device).expand(self.num_envs)
         self._state = self.problem.begin(contexts, price) if given else fresh
-        return self._observe(), {"video_index": self.problem.videos(self.state.contexts)}
+        return self._given((self._observe(), {"video_index": self.problem.videos(self.state.contexts)}))
 
     def step(
         self, actions: Tensor | np.ndarray, *, propensities: Tensor | None = None
@@ -90,11 +93,11 @@ class SearchVectorEnv(SelectVectorEnv):
         infos = {
             "video_index": self.problem.videos(self.state.contexts),
             "final_info": self.problem.infos(after),
-            "final_obs": final_obs,
+            "final_obs": final_obs if self.output == "torch" else each_of(final_obs),
             "_final_info": ended,
             "_final_obs": ended,
         }
-        return self._observe(), rewards, ended, self._never.clone(), infos
+        return self._given((self._observe(), rewards, ended, self._never.clone(), infos))
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """The sheets of the present searches."""
@@ -124,6 +127,8 @@ class ClipSearchVectorEnv(SearchVectorEnv):
         bank: str | ClipBank | None = None,
         *,
         render_mode: str | None = None,
+        output: str = "torch",
         **options: object,
     ) -> None:
-        super().__init__(search_problem(bank, **options), num_envs=num_envs, render_mode=render_mode)  # type: ignore[arg-type]
+        problem = search_problem(bank, **options)  # type: ignore[arg-type]
+        super().__init__(problem, num_envs=num_envs, render_mode=render_mode, output=output)

@@ -34,7 +34,8 @@ class BankSource:
         outputs = bank.field("logits").shape[1]
         if outputs != bank.num_classes:
             raise BankError(
-                f"the bank's logits are of {outputs} classes but its videos of {bank.num_classes}: fit a head"
+                f"the bank's logits are of {outputs} classes but its videos of {bank.num_classes}: "
+                "`vidselect bank head` fits one"
             )
         self.bank = bank
         self.spec = bank.spec

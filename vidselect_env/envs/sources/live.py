@@ -6,7 +6,7 @@ Shapes: B videos of a batch, K candidates of each, C classes.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
@@ -18,18 +18,26 @@ from vidselect_env.bank.decode import VideoClips, decode_video
 from vidselect_env.bank.spec import OUTPUTS
 from vidselect_env.datasets import VideoDataset
 from vidselect_env.datasets.labels import targets_of
+from vidselect_env.video.crops import NUM_VIEWS, view_crops
+
+Augment = Callable[[Tensor, torch.Generator], Tensor]  # a clip of whole frames, as training sees it: (T, 3, H, W)
 
 
 class LiveSource:
     """Decodes videos and runs the classifier when asked, for a classifier that changes as it is trained.
 
-    The videos of `prefetch` are decoded by threads meanwhile.
+    The videos of `prefetch` are decoded by threads meanwhile. Each different clip that is asked for is classified once,
+    in one batch, and what was said last is remembered until the classifier changes. On a GPU the host learns which
+    clips were chosen, which it must upload, and nothing that the classifier says of them.
 
     Args:
         dataset: its videos.
         classifier: runs on `device`, as it is at each call; evaluation mode is the caller's choice.
         spec: grid (with a fixed number of clips) and skim, as for a bank.
         keep_videos: decoded videos kept in memory; three batches are, if that is more.
+        views: of each clip, whose probabilities are averaged: `centre`, `three` or `ten` crops.
+        whole_frames: keep more of a frame than the centre crop, for `training_clips` that crop elsewhere.
+        mixed_precision: bfloat16 on a GPU, where networks of 3D convolutions also run channels-last.
 
     Raises:
         VideoError: when a video that cannot be read is asked for.
@@ -46,14 +54,24 @@ class LiveSource:
         device: str | torch.device = "cpu",
         num_workers: int = 2,
         keep_videos: int = 64,
+        views: str = "centre",
+        whole_frames: bool = False,
+        mixed_precision: bool = False,
     ) -> None:
         if spec.grid.num_clips is None:
             raise ValueError("a live source needs a grid with a fixed num_clips, not num_clips=None")
         if spec.crops > 1:
-            raise ValueError(f"a live source sees the centre crop only, not {spec.crops} crops")
-        self.spec = spec
+            raise ValueError(f"crops of a live source are its views, not {spec.crops} crops of its spec")
+        if views not in NUM_VIEWS:
+            raise ValueError(f"views ({views!r}) must be one of {', '.join(NUM_VIEWS)}")
+        self.spec, self.views = spec, views
+        self.whole_frames = whole_frames or views != "centre"
         self.device = torch.device(device)
         self.classifier = classifier.to(self.device)
+        self._mixed = mixed_precision and self.device.type == "cuda"
+        if self._mixed:
+            self.classifier.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self._said_last: tuple[int, dict[tuple[int, int], int], ClipOutput] | None = None
         self.targets = targets_of([video.labels for video in dataset.videos], len(dataset.class_names)).to(self.device)
         self.num_candidates = torch.full((len(dataset),), spec.grid.num_clips)
         self.video_paths = tuple(video.path for video in dataset.videos)
@@ -68,6 +86,7 @@ class LiveSource:
             self.shapes = {**self.shapes, "features": (self.classifier.feature_dim,)}
         self._videos = dataset.videos
         self._pool = ThreadPoolExecutor(num_workers)
+        self._augmenting = ThreadPoolExecutor(num_workers)  # beside it: what is decoded ahead is not waited for
         self._decoded: OrderedDict[int, Future[VideoClips]] = OrderedDict()
         self._keep = keep_videos
         self._batch = 1  # the most videos asked for at once
@@ -77,8 +96,8 @@ class LiveSource:
         if field == "predictions":
             return self.probabilities(videos, candidates)
         if field in ("features", "logits"):
-            said = self._said(videos, candidates)
-            return (said.features if field == "features" else said.logits).view(*candidates.shape, -1)
+            said, rows = self._said(videos, candidates)
+            return (said.features if field == "features" else said.logits).mean(1)[rows].view(*candidates.shape, -1)
         chosen = []
         for video, wanted in zip(videos.tolist(), candidates.cpu(), strict=True):
             chosen.append(self._video(video).fields[field][wanted])
@@ -86,15 +105,49 @@ class LiveSource:
 
     @torch.no_grad()
     def probabilities(self, videos: Tensor, candidates: Tensor) -> Tensor:
-        return self._said(videos, candidates).logits.float().softmax(-1).view(*candidates.shape, -1)
+        said, rows = self._said(videos, candidates)
+        return said.logits.float().softmax(-1).mean(1)[rows].view(*candidates.shape, -1)
 
     @torch.no_grad()
     def clip_gmacs(self, videos: Tensor, candidates: Tensor) -> Tensor:
+        num_views = NUM_VIEWS[self.views]
         if not self.spec.bins_gmacs:
-            return torch.full(candidates.shape, self.spec.classifier_gmacs, device=self.device)
-        kept = self._said(videos, candidates).num_bins
-        assert kept is not None
-        return torch.tensor(self.spec.bins_gmacs, device=self.device)[kept - 1].view(candidates.shape)
+            return torch.full(candidates.shape, num_views * self.spec.classifier_gmacs, device=self.device)
+        said, rows = self._said(videos, candidates)
+        assert said.num_bins is not None
+        costs = torch.tensor(self.spec.bins_gmacs, device=self.device)[said.num_bins - 1].sum(1)
+        return costs[rows].view(candidates.shape)
+
+    def training_clips(
+        self, videos: Tensor, candidates: Tensor, *, augment: Augment, generator: torch.Generator
+    ) -> Tensor:
+        """Candidates (B, K) as training sees them, one after another: (B * K, T, 3, H, W) uint8 on the device.
+
+        Args:
+            augment: of each clip, with a generator of its own.
+            generator: on the CPU, of these.
+        """
+        seeds = torch.randint(2**62, candidates.shape, generator=generator)
+        jobs = []
+        for video, own, each in zip(videos.tolist(), candidates.cpu(), seeds.tolist(), strict=True):
+            decoded = self._video(video)
+            jobs += [
+                (decoded.clips[clip], seed) for clip, seed in zip(decoded.clip_of[own].tolist(), each, strict=True)
+            ]
+
+        def augmented(job: tuple[Tensor, int]) -> Tensor:
+            return augment(job[0], torch.Generator().manual_seed(job[1]))
+
+        return self._on_device(torch.stack(list(self._augmenting.map(augmented, jobs))))
+
+    def centre(self, clip: Tensor) -> Tensor:
+        """The centre crop of a clip of whole frames (T, 3, h, w); one that is a crop already as it is."""
+        return view_crops(clip, self.spec.clip_crop, views="centre")[0] if self.whole_frames else clip
+
+    def classify(self, clips: Tensor) -> ClipOutput:
+        """What the classifier says of clips (B, T, 3, H, W) on the device, in mixed precision where that is wanted."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._mixed):
+            return self.classifier(clips)
 
     def first_alike(self, videos: Tensor, candidates: Tensor) -> Tensor:
         grid, alike = self.spec.grid, torch.empty_like(candidates)
@@ -109,14 +162,17 @@ class LiveSource:
         self._batch = max(self._batch, len(videos))
         for video in videos.tolist():
             if video not in self._decoded:
-                self._decoded[video] = self._pool.submit(decode_video, self._videos[video], spec=self.spec)
+                self._decoded[video] = self._pool.submit(
+                    decode_video, self._videos[video], spec=self.spec, whole_frames=self.whole_frames
+                )
             self._decoded.move_to_end(video)
         while len(self._decoded) > max(self._keep, 3 * self._batch):
             self._decoded.popitem(last=False)
 
     def close(self) -> None:
         """Stop decoding ahead."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._augmenting):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _video(self, video: int) -> VideoClips:
         if video not in self._decoded:
@@ -124,17 +180,42 @@ class LiveSource:
         self._decoded.move_to_end(video)
         return self._decoded[video].result()
 
-    def _said(self, videos: Tensor, candidates: Tensor) -> ClipOutput:
-        """What the classifier says of candidates (B, K), one after another; each different clip is classified once."""
-        decoded = [self._video(video) for video in videos.tolist()]
-        wanted = [each.clip_of[own] for each, own in zip(decoded, candidates.cpu(), strict=True)]
-        sizes = torch.tensor([0] + [len(each.clips) for each in decoded[:-1]]).cumsum(0)
-        different, rows = (torch.stack(wanted) + sizes[:, None]).unique(return_inverse=True)
-        clips = []
-        for each, first in zip(decoded, sizes.tolist(), strict=True):
-            own = different[(different >= first) & (different < first + len(each.clips))] - first
-            clips.append(each.clips[own])
-        said = self.classifier(torch.cat(clips).to(self.device))
-        rows = rows.flatten().to(self.device)
-        num_bins = None if said.num_bins is None else said.num_bins[rows]
-        return ClipOutput(said.logits[rows], said.features[rows], num_bins)
+    def _said(self, videos: Tensor, candidates: Tensor) -> tuple[ClipOutput, Tensor]:
+        """What the classifier says of the different clips among candidates (B, K), and which is each one's.
+
+        Of each clip (U, X, ...) for X views; (B * K,) rows of these.
+        """
+        asked: list[tuple[int, int]] = []
+        for video, wanted in zip(videos.tolist(), candidates.cpu(), strict=True):
+            asked += [(video, clip) for clip in self._video(video).clip_of[wanted].tolist()]
+        present = self._classifier_version()
+        last = self._said_last
+        if last is None or last[0] != present or not last[1].keys() >= set(asked):
+            row_of = {pair: row for row, pair in enumerate(dict.fromkeys(asked))}
+            said = self.classify(self._on_device(torch.cat([self._views(*pair) for pair in row_of])))
+            # Batch norm that learns changes the classifier with every batch: what it said holds for the present one.
+            self._said_last = last = (self._classifier_version(), row_of, _of_views(said, NUM_VIEWS[self.views]))
+        rows = torch.tensor([last[1][pair] for pair in asked], device=self.device)
+        return last[2], rows
+
+    def _views(self, video: int, clip: int) -> Tensor:
+        """The crops of one clip, (X, T, 3, H, W)."""
+        frames = self._video(video).clips[clip]
+        return view_crops(frames, self.spec.clip_crop, views=self.views) if self.whole_frames else frames[None]
+
+    def _classifier_version(self) -> int:
+        """Changes with every change in place of the classifier's numbers, and with its mode."""
+        numbers = [*self.classifier.parameters(), *self.classifier.buffers()]
+        return hash((self.classifier.training, *((value.data_ptr(), value._version) for value in numbers)))
+
+    def _on_device(self, clips: Tensor) -> Tensor:
+        if self.device.type != "cuda":
+            return clips
+        return clips.pin_memory().to(self.device, non_blocking=True)
+
+
+def _of_views(said: ClipOutput, num_views: int) -> ClipOutput:
+    """Outputs (U * X, ...) as (U, X, ...)."""
+    num_bins = None if said.num_bins is None else said.num_bins.unflatten(0, (-1, num_views))
+    logits, features = (each.unflatten(0, (-1, num_views)) for each in (said.logits, said.features))
+    return ClipOutput(logits, features, num_bins)

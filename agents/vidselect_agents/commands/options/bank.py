@@ -1,6 +1,10 @@
-"""Build a bank, what a classifier says about every candidate clip of a dataset's split, or look at one.
+"""Build a bank, what a classifier says about every candidate clip of a split; make one of arrays; look at one.
 
 vidselect bank build --dataset folder:VIDEOS --split train --classifier r3d_18 --weights kinetics400 --out banks/train
+
+vidselect bank import --arrays FEATURES --every-s 0.64 --dataset csv:LIST.csv --split train --out banks/features
+
+vidselect bank head banks/features --out banks/train: fits a linear head, where logits are missing or of other classes
 
 vidselect bank show banks/train --verify
 """
@@ -57,6 +61,58 @@ class BuildConfig(ClassifierOptions):
         check_settings(self, at_least=dict.fromkeys(counts, 1))
 
 
+@dataclass(frozen=True, kw_only=True)
+class ImportConfig:
+    """Which arrays, of which videos; no video is opened, and none need be there.
+
+    Args:
+        arrays: a folder with NAME.npz a video, or with features/NAME.npy, logits/NAME.npy and times_s/NAME.npy; or one
+            .npz of all, with names and, where videos differ, offsets. NAME is a video's own without its suffix.
+        out: the bank's folder.
+        dataset: what lists the videos with their labels: csv:PATH, folder:PATH, or an official one.
+        split: train, test, or what the dataset has.
+        every_s: clip i begins at i * every_s seconds, where no times_s says when clips are.
+        clip_s: seconds of a clip, where times_s has none; None for up to where the next begins.
+        classifier: what made the arrays.
+        classifier_gmacs: multiply-adds of one clip, in units of 1e9; with 1 costs are counted in clips.
+        on_error: skip a video whose arrays are missing or do not fit, or stop there.
+    """
+
+    arrays: Path
+    out: Path
+    dataset: str
+    split: str = "train"
+    every_s: float | None = None
+    clip_s: float | None = None
+    classifier: str = "imported"
+    classifier_gmacs: float = 1.0
+    on_error: Literal["skip", "raise"] = "skip"
+
+    def __post_init__(self) -> None:
+        check_settings(self, above={"every_s": 0, "clip_s": 0, "classifier_gmacs": 0})
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedHeadConfig:
+    """Which bank is given logits of a linear head on its features.
+
+    Args:
+        bank: its folder.
+        out: the folder of the bank that is written; the head is kept in it.
+        head: of an earlier bank, to be used as it is (for the test split); None fits one on this bank, whose videos
+            are then judged by heads of other folds.
+        folds: of the videos, for a head that is fitted.
+    """
+
+    bank: tyro.conf.Positional[Path]
+    out: Path
+    head: Path | None = None
+    folds: int = 5
+
+    def __post_init__(self) -> None:
+        check_settings(self, at_least={"folds": 2})
+
+
 @dataclass(frozen=True)
 class ShowConfig:
     """Which bank.
@@ -70,7 +126,15 @@ class ShowConfig:
     verify: bool = False
 
 
-def parse(arguments: Sequence[str]) -> BuildConfig | ShowConfig:
-    commands: dict[str, Any] = {"build": BuildConfig, "show": ShowConfig}
+BankConfig = BuildConfig | ImportConfig | FittedHeadConfig | ShowConfig
+
+
+def parse(arguments: Sequence[str]) -> BankConfig:
+    commands: dict[str, Any] = {
+        "build": BuildConfig,
+        "import": ImportConfig,
+        "head": FittedHeadConfig,
+        "show": ShowConfig,
+    }
     cli = tyro.extras.subcommand_cli_from_dict
     return read(commands, arguments, cli=cli, prog="vidselect bank", description=__doc__)

@@ -37,7 +37,10 @@ class BenchmarkConfig(ExperimentConfig):
         out: the folder of results.
     """
 
-    agents: tuple[str, ...] = ("dsn", "max_response", "random", "uniform", "dense", "oracle", "nearest")
+    agents: tuple[str, ...] = (
+        *("dsn", "max_response", "random", "uniform", "dense"),
+        *("oracle", "most_confident", "nearest"),
+    )
     seeds: int = 5
     total_timesteps: int = 6_400
     num_envs: int = 64

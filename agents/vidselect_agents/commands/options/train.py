@@ -17,7 +17,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -37,7 +37,10 @@ class TrainConfig(ExperimentConfig):
             sections, M steps each); of a search, its steps.
         num_envs: sub-environments stepped together, and the batch of a gradient step.
         evaluate_every: evaluate on the test split after so many steps (0: only at the end).
-        checkpoint_every: write what is needed to go on after so many steps (0: never), for --resume RUN.
+        checkpoint_every: write what is needed to go on after so many steps (0: never, and of joint training after
+            every epoch), for --resume RUN.
+        keep_videos: of joint training, decoded videos that are kept in memory.
+        val_views: of joint training, crops of a clip on val: centre, three or ten.
         seed: of the agent and its environment.
         runs: the folder that the run's folder is made in.
     """
@@ -47,6 +50,8 @@ class TrainConfig(ExperimentConfig):
     num_envs: int = 64
     evaluate_every: int = 1_600
     checkpoint_every: int = 0
+    keep_videos: int = 64
+    val_views: Literal["centre", "three", "ten"] = "centre"
     seed: int = 0
     runs: Path = Path("runs")
 
@@ -54,7 +59,7 @@ class TrainConfig(ExperimentConfig):
         amounts = ("evaluate_every", "checkpoint_every", "seed")
         check_settings(
             self,
-            at_least=dict.fromkeys(("total_timesteps", "num_envs"), 1) | dict.fromkeys(amounts, 0),
+            at_least=dict.fromkeys(("total_timesteps", "num_envs", "keep_videos"), 1) | dict.fromkeys(amounts, 0),
             at_most={"seed": LARGEST_SEED},
         )
 

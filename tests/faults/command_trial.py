@@ -1,0 +1,105 @@
+"""Runs Python programs in forked processes that may be killed, or whose calls that write may fail.
+
+A line of JSON in, a line of JSON out. The task:
+
+- `program`: Python source; `COMMAND(arguments)` in it is `vidselect ARGUMENTS`;
+- `folder`: where it runs, and where its output is kept;
+- `kill_after_s`: SIGKILL after so many seconds, if it is not done by then;
+- `calls`: of `calls.c`, where that is preloaded: the `folder` that is watched, the `nth` call that fails (0: none) with
+  error `number` (0: SIGKILL), whether all after it fail too (`stays`), and a `log` of what was done.
+
+The answer: `status` (exit status, or minus the signal), `seconds`, `stderr`, `count` of the calls.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot  # noqa: F401  what the forked processes need, imported once
+import tensorboard.summary  # noqa: F401
+import torch
+import torch.utils.tensorboard
+
+from vidselect_agents import commands
+from vidselect_agents.commands import bank, benchmark, classifier, evaluate, recognise, train  # noqa: F401
+
+LONGEST_S = 120
+
+
+def run_forked(task: dict[str, Any], said: Path, counted: Path) -> None:
+    """What the forked process does; it ends there."""
+    status = 1
+    try:
+        output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.chdir(task["folder"])
+        calls = task.get("calls")
+        if calls:
+            ctypes.CDLL(None).calls_arm(
+                str(calls["folder"]).encode(),
+                ctypes.c_long(calls.get("nth", 0)),
+                calls.get("number", 0),
+                calls.get("stays", 0),
+                str(calls.get("log", "")).encode(),
+            )
+        exec(compile(task["program"], "program", "exec"), {"COMMAND": commands.main, "torch": torch})
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if task.get("calls"):
+        number = ctypes.CDLL(None).calls_count()
+        ctypes.CDLL(None).calls_arm(b"", ctypes.c_long(0), 0, 0, b"")
+        counted.write_text(str(number))
+    os._exit(status)
+
+
+def run(task: dict[str, Any]) -> dict[str, Any]:
+    said, counted = Path(task["folder"]) / "said.txt", Path(task["folder"]) / "counted.txt"
+    counted.unlink(missing_ok=True)
+    started_s = time.perf_counter()
+    process = os.fork()
+    if not process:
+        run_forked(task, said, counted)
+    status: int | None = None
+    kill_after_s = task.get("kill_after_s")
+    while status is None:
+        done, ended = os.waitpid(process, os.WNOHANG)
+        spent_s = time.perf_counter() - started_s
+        if done:
+            status = os.waitstatus_to_exitcode(ended)
+        elif spent_s > (LONGEST_S if kill_after_s is None else kill_after_s):
+            os.kill(process, signal.SIGKILL)
+            status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        else:
+            time.sleep(0.002)
+    count = int(counted.read_text()) if counted.exists() else 0
+    return {
+        "status": status,
+        "seconds": time.perf_counter() - started_s,
+        "stderr": said.read_text(errors="replace") if said.exists() else "",
+        "count": count,
+    }
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    print(json.dumps("ready"), flush=True)
+    for line in sys.stdin:
+        print(json.dumps(run(json.loads(line))), flush=True)
+
+
+if __name__ == "__main__":
+    main()
