@@ -12,6 +12,7 @@ from vidselect_classifiers import ClipClassifier
 from vidselect_env.bank import BankSpec, ClipBank, SkimSpec, bank_spec, build_bank, open_bank
 from vidselect_env.bank.arrays import ClipTimes, open_arrays
 from vidselect_env.bank.imported import import_bank, with_logits_stored
+from vidselect_env.bank.on_ray import RayEngine
 from vidselect_env.datasets import VideoDataset, load_dataset
 from vidselect_env.evaluation.adaptive import adaptive_cost, describe
 from vidselect_env.experiment.run import HEAD
@@ -50,6 +51,18 @@ def spec_of(config: BuildConfig, dataset: VideoDataset, classifier: ClipClassifi
     )
 
 
+def engine_of(config: BuildConfig) -> RayEngine | None:
+    """Who makes the shards, where it is not this process."""
+    if config.engine == "local":
+        return None
+    return RayEngine(
+        address=config.address,
+        num_actors=config.classifier_actors,
+        decoders_per_actor=config.decoders_per_actor,
+        device=config.device,
+    )
+
+
 def build(config: BuildConfig) -> ClipBank:
     """Build and describe it."""
     dataset, classifier = load(config), config.make_classifier()
@@ -64,6 +77,7 @@ def build(config: BuildConfig) -> ClipBank:
             num_workers=config.num_workers,
             device=config.torch_device,
             on_error=config.on_error,
+            engine=engine_of(config),
         )
     _print(bank.summary())
     if spec.bins_gmacs:

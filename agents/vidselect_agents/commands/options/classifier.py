@@ -5,6 +5,8 @@ vidselect classifier --dataset folder:VIDEOS --classifier r3d_18 --weights kinet
 vidselect classifier --dataset csv:LIST.csv --classifier i3d --weights I3D --head-only
 
 vidselect classifier --resume runs/classifier-...
+
+torchrun --nproc-per-node 4 scripts/train_classifier.py --dataset folder:VIDEOS --batch-size 8
 """
 
 from __future__ import annotations
