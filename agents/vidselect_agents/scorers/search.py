@@ -15,7 +15,7 @@ from vidselect_env.envs.search.state import SearchView
 
 
 class LookNetwork(nn.Module):
-    """Looks at each candidate by itself, and guesses what the classifier would say of it.
+    """Looks at each candidate by itself, and guesses how sure of the label the classifier would be.
 
     Args:
         backbone: one candidate's observation to features; has `feature_dim`.
@@ -31,7 +31,7 @@ class LookNetwork(nn.Module):
         self.num_outputs = width + 1
 
     def forward(self, observations: Tensor) -> Tensor:
-        """(B, K, ...) -> (B, K, D) float32, the last the logit of the label's probability at that candidate."""
+        """(B, K, ...) -> (B, K, D) float32, the last the guess, larger for a better candidate."""
         kept = self.kept(self.backbone(observations.flatten(0, 1)))
         return torch.cat([kept, self.guess(kept)], -1).view(*observations.shape[:2], -1)
 
