@@ -40,10 +40,9 @@ def report(folder: Path, agent: Any, experiment: Experiment, *, name: str, seed:
     sweep = sweep_budgets(selectors, test)
     write_csv(folder / "results.csv", results)
     write_csv(folder / "sweep.csv", [result for at in sweep.values() for result in at])
-    classifier = f"{experiment.config.classifier.classifier}, {spec.classifier_gmacs:.4g} GMACs a clip"
     told = {
         "test videos": f"{results[0].num_videos} of {data.dataset}, split {data.test_split}",
-        "classifier": classifier,
+        **classifier_facts(experiment),
         "problem": test.description,
         **facts,
         "memory": memory_used(),
@@ -60,6 +59,20 @@ def report(folder: Path, agent: Any, experiment: Experiment, *, name: str, seed:
     path = write_report(folder, results, sweep, title=title, facts=told, pictures=pictures, references=dashed)
     print_table(results, title=title)
     Console(emoji=False).print(f"report: {path} and {page.name}", highlight=False, soft_wrap=True, markup=False)
+
+
+def classifier_facts(experiment: Experiment) -> dict[str, str]:
+    """Which classifier and weights, whether a head was fitted, and which test videos could not be read."""
+    options, spec = experiment.config.classifier, experiment.test.spec
+    told = {
+        "classifier": f"{options.classifier}, {spec.classifier_gmacs:.4g} GMACs a clip",
+        "weights": f"{options.weights}, sha256 {spec.weights_sha256[:12]}",
+    }
+    if (head := experiment.head) is not None:
+        told["head"] = f"fitted on the training videos: {head.in_features} features, {head.out_features} classes"
+    if skipped := experiment.test.bank.skipped:
+        told["skipped"] = "; ".join(f"{path} ({reason})" for path, reason in skipped)
+    return told
 
 
 def references(test: SelectionProblem, *, seed: int) -> dict[str, Selector | Reference]:

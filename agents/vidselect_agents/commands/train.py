@@ -137,7 +137,9 @@ class _Evaluations:
             result = evaluate(agent, self.problem, name="agent")
             self.env.logger.record("eval/top1", result.top1)
             self.env.logger.record("eval/clips_per_video", result.clips_per_video)
-            self.env.dump()
+            if not self.env.dump():  # a line of rollouts was just written: this is one of its own
+                self.env.logger.record("time/total_timesteps", self.env.num_steps)
+                self.env.logger.dump(self.env.num_steps)
         self.checkpoints.write_if_due(agent, next_evaluation=self.next_step)
         return True
 
