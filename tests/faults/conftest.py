@@ -18,7 +18,7 @@ import torch
 
 from vidselect_classifiers import make_classifier, save_weights
 
-START_S = 120  # until a process has imported what it needs, on a machine that does much else
+START_S = 600  # until a process has imported what it needs, on a machine that does much else
 HERE = Path(__file__).parent
 
 

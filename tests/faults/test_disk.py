@@ -26,9 +26,10 @@ TRAIN = (*TRAIN, "--evaluate-every", "0", "--checkpoint-every", "8", "--runs", "
 FAULTS = {"disk full": (errno.ENOSPC, 1), "no writing": (errno.EACCES, 0)}
 
 
-def run(watched, program: str, folder: Path, **calls) -> dict:
-    (folder / "out").mkdir(parents=True, exist_ok=True)
-    task = {"program": program, "folder": str(folder), "calls": calls or None}
+def run(watched, program: str, place: Path, **calls) -> dict:
+    """What became of a program in the folder `place`; of the calls `folder` is the one that is watched."""
+    (place / "out").mkdir(parents=True, exist_ok=True)
+    task = {"program": program, "folder": str(place), "calls": calls or None}
     return watched.run(task, timeout_s=TIMEOUT_S)
 
 
