@@ -1,4 +1,4 @@
-"""Clips a second of joint training's two steps on live videos, beside those of the classifier alone on the same batches.
+"""Clips a second of the two steps of joint training on live videos, beside the classifier alone on the same batches.
 
     python scripts/measure/live.py --dataset synthetic --num-videos 64 --num-envs 16
     python scripts/measure/live.py --dataset folder:VIDEOS --classifier r3d_18 --weights None --device cuda
@@ -31,6 +31,24 @@ NUM_WARMING = 2  # updates before those that are timed
 Batch = tuple[bool, Tensor]  # whether it is learned from, and its clips
 
 
+@dataclass(frozen=True)
+class Seconds:
+    """On the clock, and of CPU time of the process with all its threads, which others on the machine take less of."""
+
+    wall: float
+    cpu: float
+
+    @classmethod
+    def now(cls, source: LiveSource) -> Seconds:
+        """When all that was asked of the device is done."""
+        if source.device.type == "cuda":
+            torch.cuda.synchronize(source.device)
+        return cls(time.perf_counter(), time.process_time())
+
+    def since(self, earlier: Seconds) -> Seconds:
+        return Seconds(self.wall - earlier.wall, self.cpu - earlier.cpu)
+
+
 @dataclass(frozen=True, kw_only=True)
 class LiveConfig(ExperimentConfig):
     """What is measured.
@@ -55,48 +73,49 @@ def main() -> None:
         if name == "warm":
             everything = torch.arange(len(source.video_paths))
             source.observe("skim", everything, torch.zeros(len(everything), 1, dtype=torch.int64))
-        live_s, batches = learn(config, source)
-        alone_s = replay(source, batches)
+        live, batches = learn(config, source)
+        alone = replay(source, batches)
         clips = sum(len(batch) for _, batch in batches)
         print(
-            f"{name}: {clips / live_s:.0f} clips/s live, {clips / alone_s:.0f} of the classifier alone on the same "
-            f"{len(batches)} batches: {alone_s / live_s:.2f}"
+            f"{name}: {clips / live.wall:.2f} clips/s live, {clips / alone.wall:.2f} of the classifier alone on the "
+            f"same {len(batches)} batches: {alone.wall / live.wall:.2f} (of this process's CPU seconds "
+            f"{alone.cpu / live.cpu:.2f})"
         )
         source.close()
     if source.device.type == "cuda":
         print(f"peak memory {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB")
 
 
-def learn(config: LiveConfig, source: LiveSource) -> tuple[float, list[Batch]]:
+def learn(config: LiveConfig, source: LiveSource) -> tuple[Seconds, list[Batch]]:
     """Seconds of the timed updates of joint training, and the batches that the classifier saw in them."""
     settings = {"joint": True, "samples_per_context": 1, "mixed_precision": config.mixed_precision}
     needs = needs_of("dsn", settings_of("dsn"))
     env = batched(make_problem(config.problem, source, needs, training=True), num_envs=config.num_envs)
     agent = make_agent("dsn", env, device=config.classifier.torch_device, **settings)
     batches: list[Batch] = []
-    started_s = 0.0
+    started = Seconds.now(source)
 
     def after_update(agent: Agent) -> bool:
-        nonlocal started_s
+        nonlocal started
         if agent.num_timesteps == NUM_WARMING * env.num_envs:
             batches.clear()
-            started_s = now_s(source)
+            started = Seconds.now(source)
         return True
 
     hook = source.classifier.register_forward_pre_hook(
         lambda module, inputs: batches.append((module.training, inputs[0]))
     )
     agent.learn(env, (NUM_WARMING + config.steps) * env.num_envs, callback=after_update)
-    ended_s = now_s(source)
+    took = Seconds.now(source).since(started)
     hook.remove()
-    return ended_s - started_s, batches
+    return took, batches
 
 
-def replay(source: LiveSource, batches: list[Batch]) -> float:
+def replay(source: LiveSource, batches: list[Batch]) -> Seconds:
     """Seconds that the classifier takes for the same batches: a gradient step, or a forward pass, of each."""
     classifier = source.classifier
     optimizer = make_optimizer(classifier, kind="sgd", learning_rate=1e-6, weight_decay=1e-4)
-    started_s = now_s(source)
+    started = Seconds.now(source)
     for training, clips in batches:
         classifier.train(training)
         with torch.set_grad_enabled(training):
@@ -105,14 +124,7 @@ def replay(source: LiveSource, batches: list[Batch]) -> float:
             optimizer.zero_grad()
             F.cross_entropy(logits.float(), torch.zeros(len(clips), dtype=torch.int64, device=clips.device)).backward()
             optimizer.step()
-    return now_s(source) - started_s
-
-
-def now_s(source: LiveSource) -> float:
-    """The time at which all that was asked of the device is done."""
-    if source.device.type == "cuda":
-        torch.cuda.synchronize(source.device)
-    return time.perf_counter()
+    return Seconds.now(source).since(started)
 
 
 if __name__ == "__main__":

@@ -135,7 +135,7 @@ def look_at(video: Path, config: RecogniseConfig, recogniser: Recogniser, bar: t
         VideoError: the file cannot be read, or nothing of it be recognised.
     """
     started_s = time.perf_counter()
-    index = index_video(shown_as(str(video), recogniser.dataset))
+    index = index_video(shown_as(str(video), recogniser.dataset), allow_corrupt=recogniser.spec.allow_corrupt)
     index_ms = 1000 * (time.perf_counter() - started_s)
     duration_s = index.info.duration_s
     with lock:
@@ -164,7 +164,7 @@ def look_at(video: Path, config: RecogniseConfig, recogniser: Recogniser, bar: t
 
 def show(video: Path, seen: Seen, config: RecogniseConfig, class_names: tuple[str, ...]) -> None:
     """The most probable classes, or what is seen when; where it was seen, and the time that each part took."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, emoji=False)
     console.print(escape(str(video)))
     print_unfolded(table_of(seen, config, class_names))
     if config.window is None:
@@ -240,6 +240,6 @@ def save_clips(folder: Path, video: Path, seen: Seen) -> None:
         save_excerpt(folder / f"{video.stem}-{start_s:09.2f}s{suffix}", seen.index, first=first, last=last)
         for (first, last), start_s in clips.items()
     )
-    Console(highlight=False, soft_wrap=True, markup=False).print(
+    Console(highlight=False, soft_wrap=True, markup=False, emoji=False).print(
         f"{len(clips)} clips of {video.name} in {folder}: {copied} copied, {len(clips) - copied} encoded again"
     )
