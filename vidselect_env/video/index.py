@@ -196,13 +196,13 @@ def _index_packets(
             num_packets += 1
             if num_packets > limits.frames:
                 limits.check(path, frames=num_packets)
-            pts, is_key = packet.pts, packet.is_keyframe
+            shown, starts = packet.pts, packet.is_keyframe
             if first_key_pts is None:
-                first_key_pts = pts if is_key else None
+                first_key_pts = shown if starts else None
                 if first_key_pts is None:
                     continue
             if not packet.is_discard:
-                entries.append((pts, is_key))
+                entries.append((shown, starts))
         if first_frame is None and first_key_pts is not None:
             first_frame = next(iter(decode_packet(packet, allow_corrupt=allow_corrupt)), None)
     num_promised = len(stream.index_entries)
