@@ -20,7 +20,7 @@ from vidselect_env.experiment.run import claim_results
 from vidselect_env.files import write_aside
 
 # What may differ among a folder's results.
-FREE = ("agents", "seeds", "out", "device", "num_workers", "clips_per_batch", "jobs")
+FREE = ("agents", "seeds", "out", "device", "num_workers", "clips_per_batch", "jobs", "engine", "address")
 RULES = ("random", "uniform", "position", "empirical", "loudest", "mgsampler")  # that learn nothing but places
 TRAINING_COLUMNS = (
     Column("training s", lambda result: result.train_seconds, 0),
@@ -41,6 +41,8 @@ def run(config: BenchmarkConfig) -> None:
         num_envs=config.num_envs,
         also_kept=config.also_kept,
         jobs=config.jobs,
+        engine=config.engine,
+        address=config.address,
     )
     report(config, failures)
 

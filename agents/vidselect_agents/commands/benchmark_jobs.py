@@ -8,7 +8,9 @@ import time
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -17,6 +19,7 @@ import torch
 from tqdm import tqdm
 
 from vidselect_agents.base import FILE_NAME
+from vidselect_agents.commands.benchmark_ray import work_on_ray
 from vidselect_agents.registry import UNTRAINED, make_agent, needs_of, settings_of
 from vidselect_agents.settings import NoSettings, with_settings
 from vidselect_env.envs.contract import Needs
@@ -65,8 +68,15 @@ def run_jobs(
     num_envs: int,
     also_kept: tuple[int, ...] = (),
     jobs: int,
+    engine: str = "local",
+    address: str | None = None,
 ) -> dict[str, str]:
-    """Do every (agent, seed) whose result is not there yet; the reasons of those that failed, by agent."""
+    """Do every (agent, seed) whose result is not there yet; the reasons of those that failed, by agent.
+
+    Args:
+        jobs: that run side by side.
+        engine: local, processes of this machine; or ray, workers on the cluster at `address`.
+    """
     failures: dict[str, str] = {}
     signals: set[str] = set()  # what all agents look at, so that one bank serves them
     for agent in dict.fromkeys(agent for agent, _ in wanted):
@@ -84,6 +94,15 @@ def run_jobs(
         "also_kept": also_kept,
     }
     experiment = make_experiment(config, signals=signals)  # here, so that no two processes build the banks
+    if engine == "ray" and todo:
+        enter = partial(_enter, config, signals, 1)
+        device = config.classifier.device
+        ended = work_on_ray(todo, enter=enter, work=_work, options=options, jobs=jobs, address=address, device=device)
+        with closing(ended), tqdm(total=len(todo), unit="run", desc="benchmark") as bar:
+            for (agent, _), reason in ended:
+                _note(failures, agent, reason)
+                bar.update()
+        return failures
     if jobs == 1:
         for job in todo:
             _note(failures, job[0], _attempt(experiment, *job, **options, shown=True))

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -34,6 +35,8 @@ class BenchmarkConfig(ExperimentConfig):
         also_kept: further numbers of kept candidates to test every agent with, once it is trained: a row each,
             `AGENT @ m`; of agents that choose one clip a section, further numbers of sections.
         jobs: processes that train side by side, on the same banks.
+        engine: local, processes of this machine; or ray, workers on as many machines as there are.
+        address: of a Ray cluster that runs, or auto; None starts a local one for the time of the benchmark.
         out: the folder of results.
     """
 
@@ -46,6 +49,8 @@ class BenchmarkConfig(ExperimentConfig):
     num_envs: int = 64
     also_kept: tuple[int, ...] = ()
     jobs: int = 1
+    engine: Literal["local", "ray"] = "local"
+    address: str | None = None
     out: Path = Path("runs/benchmark")
 
     def __post_init__(self) -> None:
