@@ -144,6 +144,9 @@ def test_a_video_is_recognised_by_the_clips_that_a_run_chooses(run_script, video
     assert "cannot read video" in output
     output = run_script("recognise.py", "--run", str(agent_run), str(good), "--sections", "1", "--candidates", "3")
     assert "1 of 3 clips classified" in output
+    output = run_script("recognise.py", "--run", str(agent_run), str(good), "--compare", "dense")
+    assert "dense: milliseconds: look" in output
+    assert "the same class in" in output
     output = run_script("recognise.py", "--run", str(agent_run), str(good), "--kept", "1", ok=False)
     assert "--kept 1 is no option of VideoClipSelect-v0" in output
 

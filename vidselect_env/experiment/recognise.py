@@ -31,6 +31,7 @@ class Recognition:
     frames: (M, 2) the first and the last frame of each classified clip, numbers in the file.
     num_candidates: clips of the grid that were looked at.
     milliseconds: of `index`, `look`, `score`, `decode` and `classify`.
+    looking_gmacs, clip_gmacs: multiply-adds of choosing, and of classifying one clip (at most), in units of 1e9.
     """
 
     probabilities: Tensor
@@ -39,6 +40,8 @@ class Recognition:
     frames: Tensor
     num_candidates: int
     milliseconds: dict[str, float] = field(default_factory=dict)
+    looking_gmacs: float = 0.0
+    clip_gmacs: float = 0.0
 
 
 def recognise(
@@ -119,6 +122,8 @@ def recognise_indexed(
         frames=chosen[:, [0, -1]] + index.first,
         num_candidates=len(source.first_alike(candidates[:0], candidates).unique()),
         milliseconds=clock.laps,
+        looking_gmacs=selector.cost_gmacs(choosing.shapes) * choosing.num_contexts,
+        clip_gmacs=spec.classifier_gmacs,
     )
 
 
