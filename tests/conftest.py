@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import av
@@ -114,3 +115,14 @@ def bank() -> ClipBank:
 def problem(bank: ClipBank) -> ClipSelectProblem:
     """Six sections of three clips, seen by features."""
     return ClipSelectProblem(BankSource(bank), observation="features")
+
+
+@pytest.fixture(scope="session")
+def bytes_of() -> Callable[[Path], dict[str, str]]:
+    """A hash of every file of a bank but its lock."""
+
+    def hashes(folder: Path) -> dict[str, str]:
+        files = (file for file in sorted(folder.iterdir()) if file.name != "build.lock")
+        return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+    return hashes

@@ -27,13 +27,31 @@ def writable_folder(path: Path) -> Path:
         PermissionError: it cannot be made or written to; the message names it and `VIDSELECT_CACHE`.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
         writable = os.access(path, os.W_OK)
     except OSError as error:
         raise PermissionError(_refusal(path, error)) from error
     if not writable:
         raise PermissionError(_refusal(path, "no permission to write"))
     return path
+
+
+def make_folder(path: Path, *, exist_ok: bool = True) -> None:
+    """Make a folder, and those that it lies in, where there are none, so that a loss of power does not take them.
+
+    Raises:
+        FileExistsError: it is there, and that is not `exist_ok`, or it is a file.
+    """
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(parents=True, exist_ok=exist_ok)
+    for each in missing:
+        _sync(each.parent)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what a writer that was killed had written aside; nobody may be writing into the folder."""
+    for leftover in (*folder.glob("*.part"), *folder.glob(".tmp??????")):  # the latter are of safetensors
+        leftover.unlink(missing_ok=True)
 
 
 def write_aside(path: str | Path, write: Callable[[Path], object]) -> None:

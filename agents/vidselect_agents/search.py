@@ -222,6 +222,7 @@ class Search(Agent):
             self.logger.record_mean(f"train/{name}", value.item())
 
     def _descend(self, loss: Tensor, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self.check_loss(loss)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), self.config.max_gradient_norm)

@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import tyro
@@ -32,7 +31,7 @@ class BankSpeedConfig(BuildConfig):
         rounds: the two are timed in turn so often.
     """
 
-    out: Path = Path(".")
+    out: str = "."
     rounds: int = 3
 
 

@@ -119,7 +119,7 @@ def test_a_saved_run_is_evaluated_on_another_number_of_sections(run_script, work
     [folder] = (workplace / "runs").glob("eval-dsn-*")
     with (folder / "results.csv").open() as stream:
         clips = {row["selector"]: float(row["clips_per_video"]) for row in csv.DictReader(stream)}
-    assert clips == {"random": 1, "uniform": 1, "dense": 3, "oracle": 1, "dsn": 1}
+    assert clips == {"random": 1, "uniform": 1, "dense": 3, "oracle": 1, "most_confident": 1, "dsn": 1}
 
 
 def test_a_saved_run_is_evaluated_on_a_folder_without_a_training_split(run_script, workplace, video_folder, agent_run):

@@ -53,12 +53,13 @@ def usual(folder: Path, *, scripts: Path) -> dict[str, str]:
 
 @pytest.fixture
 def place(tmp_path, make_video) -> Path:
-    """A folder with the user's own twenty videos in it."""
+    """A folder with the user's own twenty videos in it, and a long one."""
     for split, count in (("train", 6), ("test", 4)):
         for label, name in enumerate(("jump", "run")):
             for number in range(count):
                 seed = number + 10 * label + 100 * (split == "test")
                 make_video(tmp_path / "VIDEOS" / split / name / f"{number}.mp4", num_frames=40 + 5 * number, seed=seed)
+    make_video(tmp_path / "LONG.mp4", num_frames=90)  # six seconds
     return tmp_path
 
 
@@ -71,6 +72,8 @@ def test_every_command_of_the_page_works_in_the_order_it_stands_there(place):
     for agent in ("dsn", "ranking", "my_agent:BestPlace"):
         assert re.search(rf"│ {agent} ", said), said
     assert "6 of 18 clips classified" in said
+    assert (place / "timeline.csv").read_text().count("\n") == 6  # a heading and windows of 0 to 2, 1 to 3 ... seconds
+    assert " --> " in (place / "LONG.srt").read_text()
     assert (place / "runs" / "compared" / "table.md").read_text().count("\n| ") == 5  # a heading and four agents
     made = {path.parent.parent.name for path in (place / "runs").rglob("report.html")}
     assert made == {"first", "mine", "two", "chosen"}

@@ -16,9 +16,17 @@ import torch
 from torch import Tensor
 
 from vidselect_env.bank import format
+from vidselect_env.bank.remote import (
+    FetchedRows,
+    FetchedShards,
+    check_remote_shard,
+    read_remote_manifest,
+    read_remote_shard,
+)
 from vidselect_env.bank.rows import Rows
 from vidselect_env.bank.spec import OUTPUTS, BankError, BankSpec, SignalSpec, SkimSpec
 from vidselect_env.datasets.labels import targets_of
+from vidselect_env.stores import is_url, joined
 from vidselect_env.video.clips import ClipGrid
 
 
@@ -210,32 +218,29 @@ def open_bank(folder: str | Path, *, verify: bool = False) -> ClipBank:
     """Open a finished bank, its fields memory-mapped.
 
     Args:
-        folder: made by `build_bank`.
+        folder: made by `build_bank`; or a URL that fsspec knows: a shard is then fetched when it is first read.
         verify: read everything: compare every shard with its hash, and see that all numbers are finite.
 
     Raises:
         BankError: no or an unfinished bank there, a damaged file, or another format version.
+        StoreError: the store of a URL fails.
     """
-    folder = Path(folder)
-    manifest = format.read_manifest(folder)
+    remote = isinstance(folder, str) and is_url(folder)
+    manifest = read_remote_manifest(str(folder)) if remote else format.read_manifest(Path(folder))
     spec = manifest.spec
-    files = [folder / entry.file for entry in manifest.shards]
-    for file, entry in zip(files, manifest.shards, strict=True):
-        size = file.stat().st_size if file.exists() else entry.size_bytes
-        if size != entry.size_bytes:
-            raise BankError(
-                f"shard {str(file)!r} has {size} bytes but the manifest says {entry.size_bytes}: "
-                f"it is truncated; {format.REBUILD}"
-            )
-        if verify and file.exists():
-            format.check_hash(file)
-    read = [format.read_shard(file, spec) for file in files]
+    names = [joined(folder, entry.file) for entry in manifest.shards]
+    check = check_remote_shard if remote else _check_file
+    for name, entry in zip(names, manifest.shards, strict=True):
+        check(name, entry.size_bytes, verify=verify)
+    read = [(read_remote_shard if remote else _read_file)(name, spec) for name in names]
     if manifest.skipped != tuple(skipped for shard in read for skipped in shard.skipped):
         raise BankError(f"the manifest of {str(folder)!r} and its shards name other videos as skipped")
-    shards = [shard for shard in read if shard.videos]
-    if not shards:
+    found = [(name, shard) for name, shard in zip(names, read, strict=True) if shard.videos]
+    if not found:
         listed = "; ".join(f"{path}: {reason}" for path, reason in manifest.skipped[:3])
         raise BankError(f"no video of the bank {str(folder)!r} could be read: {listed or 'it is empty'}")
+    shards = [shard for _, shard in found]
+    fetching = FetchedShards([name for name, _ in found]) if remote else None
     videos = [video for shard in shards for video in shard.videos]
     counts = torch.tensor([video.num_clips for video in videos])
     bank = ClipBank(
@@ -244,22 +249,43 @@ def open_bank(folder: str | Path, *, verify: bool = False) -> ClipBank:
         num_video_frames=torch.tensor([video.num_frames for video in videos]),
         targets=targets_of([video.labels for video in videos], len(spec.class_names)),
         offsets=torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)]),
-        fields={name: Rows([shard.fields[name] for shard in shards]) for name in spec.fields},
+        fields={name: _rows(name, shards, fetching) for name in spec.fields},
         skipped=manifest.skipped,
         segments_s=tuple(video.segment_s for video in videos),
         action_spans_s=tuple(video.action_spans_s for video in videos),
         spans_s=torch.cat([shard.spans_s for shard in shards]),
     )
-    _check_whole(bank, folder, num_videos=manifest.num_videos, names=("logits", "features") if verify else ())
+    _check_whole(bank, str(folder), num_videos=manifest.num_videos, names=("logits", "features") if verify else ())
     return bank
 
 
-def _check_whole(bank: ClipBank, folder: Path, *, num_videos: int, names: Sequence[str]) -> None:
+def _rows(name: str, shards: Sequence[format.Shard], fetching: FetchedShards | None) -> Rows:
+    parts = [shard.fields[name] for shard in shards]
+    return Rows(parts) if fetching is None else FetchedRows(parts, name=name, shards=fetching)
+
+
+def _read_file(file: str, spec: BankSpec) -> format.Shard:
+    return format.read_shard(Path(file), spec)
+
+
+def _check_file(name: str, size_bytes: int, *, verify: bool) -> None:
+    """See that a shard that is there is as large as the manifest says; with `verify`, compare its hash."""
+    file = Path(name)
+    size = file.stat().st_size if file.exists() else size_bytes
+    if size != size_bytes:
+        raise BankError(
+            f"shard {name!r} has {size} bytes but the manifest says {size_bytes}: it is truncated; {format.REBUILD}"
+        )
+    if verify and file.exists():
+        format.check_hash(file)
+
+
+def _check_whole(bank: ClipBank, folder: str, *, num_videos: int, names: Sequence[str]) -> None:
     """All videos, each once, and finite numbers in the fields of these names."""
     if bank.num_videos != num_videos:
-        raise BankError(f"{str(folder)!r} has {bank.num_videos} videos but its manifest says {num_videos}")
+        raise BankError(f"{folder!r} has {bank.num_videos} videos but its manifest says {num_videos}")
     if len(set(zip(bank.video_paths, bank.segments_s, strict=True))) != num_videos:
-        raise BankError(f"{str(folder)!r} holds a video twice")
+        raise BankError(f"{folder!r} holds a video twice")
     for name in names:
         if name in bank.fields and not bank.field(name).joined().isfinite().all():
-            raise BankError(f"{name} of the bank {str(folder)!r} are not all finite")
+            raise BankError(f"{name} of the bank {folder!r} are not all finite")

@@ -5,28 +5,26 @@ Shapes: L candidates of a video, T frames a clip, B clips a batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from concurrent.futures import Future
-from contextlib import closing
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
-from torch import Tensor
 from tqdm import tqdm
 
-from vidselect_classifiers import ClipClassifier, ClipOutput, weights_sha256
+from vidselect_classifiers import ClipClassifier, weights_sha256
 from vidselect_classifiers.sgs import gmacs_by_bins
 from vidselect_env.bank import format
 from vidselect_env.bank.bank import ClipBank, open_bank
-from vidselect_env.bank.decode import VideoClips, decode_ahead
-from vidselect_env.bank.spec import OUTPUTS, SIGNALS, BankError, BankSpec, SignalSpec, SkimSpec
+from vidselect_env.bank.remote import claim_store, publish
+from vidselect_env.bank.shards import BuildBar, Engine, OnError, ThisProcess
+from vidselect_env.bank.spec import SIGNALS, BankError, BankSpec, SignalSpec, SkimSpec
 from vidselect_env.datasets.base import LabelledVideo, VideoDataset
 from vidselect_env.datasets.flow import is_flow
-from vidselect_env.files import writable_folder
+from vidselect_env.files import cache_dir, clear_leftovers, writable_folder
+from vidselect_env.stores import is_url
 from vidselect_env.video.clips import ClipGrid
-from vidselect_env.video.errors import VideoError
 
 
 def bank_spec(
@@ -38,6 +36,7 @@ def bank_spec(
     skim: SkimSpec | None = None,
     signals: SignalSpec | None = None,
     crops: int = 1,
+    allow_corrupt: bool = False,
 ) -> BankSpec:
     """The spec of the bank of this dataset and classifier; the clips are the classifier's own geometry.
 
@@ -60,6 +59,7 @@ def bank_spec(
         signals=(signals or SignalSpec()) if set(SIGNALS) & set(fields) else None,
         bins_gmacs=bins_gmacs,
         crops=crops,
+        allow_corrupt=allow_corrupt,
     )
 
 
@@ -101,8 +101,9 @@ def build_bank(
     num_workers: int = 2,
     shard_videos: int = 64,
     device: str | torch.device = "cpu",
-    on_error: Literal["skip", "raise"] = "skip",
+    on_error: OnError = "skip",
     progress: bool = True,
+    engine: Engine | None = None,
 ) -> ClipBank:
     """Build the bank in `folder`, or finish it, or just open it if it is whole.
 
@@ -111,19 +112,31 @@ def build_bank(
     resumed build gives the same bytes as an unbroken one. A second builder of the folder waits.
 
     Args:
+        folder: or a URL that fsspec knows: the bank is then built in the cache folder, and copied there whole.
         spec: from `bank_spec` of this dataset and classifier.
         batch_size: clips the classifier takes at once.
         num_workers: decoding threads.
         on_error: `skip` a video that cannot be read, listing it in the bank; or `raise` its `VideoError`.
+        engine: who makes the shards that are missing: this process, with `num_workers` and `device`, or another such
+            as `vidselect_env.bank.on_ray.RayEngine`. The bytes are the same.
 
     Raises:
         BankError: the folder holds a bank of something else, or a damaged shard.
         VideoError: with `on_error="raise"`.
         PermissionError: the folder cannot be written to.
+        StoreError: the store of a URL fails; what was built is kept, and copied by the next try.
     """
     for name, value in (("batch_size", batch_size), ("num_workers", num_workers), ("shard_videos", shard_videos)):
         if value < 1:
             raise ValueError(f"{name} ({value}) must be at least 1")
+    if isinstance(folder, str) and is_url(folder):
+        claim_store(folder, spec)
+        made = cache_dir() / "banks" / spec.sha256()[:16]
+        options: dict[str, Any] = {"batch_size": batch_size, "num_workers": num_workers, "shard_videos": shard_videos}
+        options |= {"device": device, "on_error": on_error, "progress": progress, "engine": engine}
+        build_bank(made, dataset, classifier, spec=spec, **options)
+        publish(made, folder)
+        return open_bank(folder)
     folder = Path(folder)
     if is_whole(folder, spec):
         return open_bank(folder)
@@ -136,17 +149,14 @@ def build_bank(
         lock.acquire()
     try:
         claim_folder(folder, spec)
-        for leftover in folder.glob("*.part"):  # of a builder that was killed: the lock says that none is at work
-            leftover.unlink()
+        clear_leftovers(folder)  # of a builder that was killed: the lock says that none is at work
         groups = [dataset.videos[i : i + shard_videos] for i in range(0, len(dataset), shard_videos)]
         files = [format.shard_file(folder, number) for number in range(len(groups))]
         todo = [(file, group) for file, group in zip(files, groups, strict=True) if not file.exists()]
         if todo:
-            builder = _ShardBuilder(classifier.to(device).eval(), spec, batch_size, torch.device(device))
-            bar = tqdm(total=sum(len(g) for _, g in todo), unit="video", desc="bank", disable=not progress)
-            with bar, closing(decode_ahead(todo, spec=spec, num_workers=num_workers)) as decoded:
-                for (file, group), videos in zip(todo, decoded, strict=True):
-                    builder.write_shard(file, group, videos, on_error=on_error, bar=bar)
+            engine = engine or ThisProcess(num_workers=num_workers, device=device)
+            with BuildBar(sum(len(group) for _, group in todo), shown=progress) as bar:
+                engine(todo, classifier, spec=spec, batch_size=batch_size, on_error=on_error, bar=bar)
         if todo or not (folder / format.MANIFEST).exists():
             shards = [_checked(file, group, spec) for file, group in zip(files, groups, strict=True)]
             format.write_manifest(folder, spec, shards)
@@ -175,86 +185,6 @@ def claim_folder(folder: Path, spec: BankSpec) -> None:
         format.write_spec(folder, spec)
     elif differences := found.difference(spec):
         raise BankError(f"{str(folder)!r} holds another bank; {'; '.join(differences)}")
-
-
-class _ShardBuilder:
-    """Collects the clips of a shard's videos, classifies them in full batches, writes the shard."""
-
-    def __init__(self, classifier: ClipClassifier, spec: BankSpec, batch_size: int, device: torch.device) -> None:
-        self.classifier, self.spec, self.batch_size, self.device = classifier, spec, batch_size, device
-
-    def write_shard(
-        self,
-        file: Path,
-        group: Sequence[LabelledVideo],
-        futures: Iterable[Future[VideoClips]],
-        *,
-        on_error: str,
-        bar: tqdm,
-    ) -> None:
-        self._pending: list[Tensor] = []
-        self._outputs: list[ClipOutput] = []
-        self._rows: list[Tensor] = []  # of what is classified, which is each candidate's
-        num_different = 0
-        videos, fields, skipped = [], [], []
-        spans_s: list[Tensor] = []
-        for video, future in zip(group, futures, strict=True):
-            try:
-                decoded = future.result()
-            except VideoError as error:
-                if on_error == "raise":
-                    raise
-                tqdm.write(f"skipped {error}")
-                skipped.append((video.path, error.reason))
-                continue
-            finally:
-                bar.update()
-            about = (video.labels, decoded.num_frames, decoded.num_clips, video.segment_s, video.action_spans_s)
-            videos.append(format.BankVideo(video.path, *about))
-            spans_s.append(decoded.spans_s)
-            fields.append(decoded.fields)
-            self._rows.append(num_different + decoded.clip_of)
-            num_different += len(decoded.clips) // self.spec.crops
-            self._pending.append(decoded.clips)
-            self._classify(at_least=self.batch_size)
-            bar.set_postfix_str(f"{self._clips_per_second(bar, decoded.num_clips):.0f} clips/s")
-        self._classify(at_least=1)
-        whole = torch.cat(spans_s) if spans_s else torch.zeros(0, 2, dtype=torch.float64)
-        shard = format.Shard(self.spec.sha256(), tuple(videos), tuple(skipped), self._tensors(fields), whole)
-        format.write_shard(file, shard)
-
-    @staticmethod
-    def _clips_per_second(bar: tqdm, clips_a_video: int) -> float:
-        return (bar.format_dict["rate"] or bar.n / max(bar.format_dict["elapsed"], 1e-9)) * clips_a_video
-
-    @torch.inference_mode()
-    def _classify(self, *, at_least: int) -> None:
-        """Classify the pending clips in batches of `batch_size`, while there are `at_least` so many."""
-        while sum(len(clips) for clips in self._pending) >= at_least:
-            pending = torch.cat(self._pending)
-            batch, rest = pending[: self.batch_size], pending[self.batch_size :]
-            output = self.classifier(batch.to(self.device, non_blocking=True))
-            num_bins = None if output.num_bins is None else output.num_bins.cpu()
-            kept = ClipOutput(output.logits.float().cpu(), output.features.float().cpu(), num_bins)
-            if not (kept.logits.isfinite().all() and kept.features.isfinite().all()):
-                raise BankError(f"classifier {self.spec.classifier!r} gives numbers that are not finite")
-            self._outputs.append(kept)
-            self._pending = [rest] if len(rest) else []
-
-    def _tensors(self, decoded: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-        """The shard's fields; without a readable video none."""
-        if not self._outputs:
-            return {}
-        whole, rows = {}, torch.cat(self._rows)
-        for name in self.spec.fields:
-            if name in OUTPUTS:
-                whole[name] = torch.cat([getattr(output, name) for output in self._outputs])
-                if self.spec.crops > 1:
-                    whole[name] = whole[name].unflatten(0, (-1, self.spec.crops))
-                whole[name] = whole[name][rows]
-            else:
-                whole[name] = torch.cat([fields[name] for fields in decoded])
-        return {name: value.contiguous() for name, value in whole.items()}
 
 
 def _checked(file: Path, group: Sequence[LabelledVideo], spec: BankSpec) -> format.Shard:

@@ -158,18 +158,27 @@ def read_shard(file: Path, spec: BankSpec) -> Shard:
         with safe_open(file, framework="pt") as opened:
             header = json.loads((opened.metadata() or {})["vidselect"])
             fields = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-        shard = Shard(
-            header["spec_sha256"],
-            tuple(BankVideo(**video) for video in header["videos"]),
-            typed(header["skipped"], tuple[tuple[str, str], ...], name="skipped"),
-            fields,
-            fields.pop(SPANS),
-        )
-        _check_shard(shard, spec)
+        return shard_of(header, fields, fields.pop(SPANS), spec)
     except FileNotFoundError as error:
         raise BankError(f"shard {str(file)!r} is missing: build the bank again") from error
     except Exception as error:  # whatever a damaged file makes of its readers
         raise BankError(f"shard {str(file)!r} is damaged ({error}): {REBUILD}") from error
+
+
+def shard_of(header: dict[str, Any], fields: dict[str, Tensor], spans_s: Tensor, spec: BankSpec) -> Shard:
+    """A shard from its header and tensors, checked against the bank's spec.
+
+    Raises:
+        Exception: whatever a damaged header makes of its readers.
+    """
+    shard = Shard(
+        header["spec_sha256"],
+        tuple(BankVideo(**video) for video in header["videos"]),
+        typed(header["skipped"], tuple[tuple[str, str], ...], name="skipped"),
+        fields,
+        spans_s,
+    )
+    _check_shard(shard, spec)
     return shard
 
 
@@ -192,7 +201,7 @@ def write_manifest(folder: Path, spec: BankSpec, shards: Sequence[Shard]) -> Non
     files = [shard_file(folder, number) for number in range(len(shards))]
     content = {
         "spec": spec.to_json(),
-        "versions": _versions(),
+        "versions": versions(),
         "num_videos": sum(len(shard.videos) for shard in shards),
         "skipped": [skipped for shard in shards for skipped in shard.skipped],
         "shards": [{"file": file.name, "size_bytes": file.stat().st_size} for file in files],
@@ -207,21 +216,34 @@ def read_manifest(folder: Path) -> Manifest:
         BankError: no or an unfinished bank there, a damaged manifest, or another format version.
     """
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
+        return parse_manifest(folder / MANIFEST, str(folder))
     except (FileNotFoundError, NotADirectoryError) as error:
         state = "is not finished: build it again, it resumes" if list(folder.glob("shard-*")) else "is no bank"
         raise BankError(f"{str(folder)!r} {state}") from error
+
+
+def parse_manifest(file: Path, folder: str) -> Manifest:
+    """What is in the manifest of the bank called `folder`.
+
+    Raises:
+        BankError: it is damaged, or of another format version.
+        FileNotFoundError, NotADirectoryError: there is none.
+    """
+    try:
+        manifest = json.loads(file.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        raise
     except (OSError, ValueError, RecursionError) as error:
-        raise BankError(f"the manifest of the bank {str(folder)!r} is damaged ({error}): {REBUILD}") from error
+        raise BankError(f"the manifest of the bank {folder!r} is damaged ({error}): {REBUILD}") from error
     if not isinstance(manifest, dict) or not isinstance(manifest.get("spec"), dict):
-        raise BankError(f"the manifest of the bank {str(folder)!r} is damaged (it has no spec): {REBUILD}")
+        raise BankError(f"the manifest of the bank {folder!r} is damaged (it has no spec): {REBUILD}")
     BankSpec.check_version(manifest["spec"])
     if manifest.pop("sha256", None) != _hash_of(manifest):
-        raise BankError(f"the manifest of the bank {str(folder)!r} is damaged (its hash differs): {REBUILD}")
+        raise BankError(f"the manifest of the bank {folder!r} is damaged (its hash differs): {REBUILD}")
     try:
         return from_json(Manifest, manifest)
     except ValueError as error:
-        raise BankError(f"the manifest of the bank {str(folder)!r} is damaged ({error}): {REBUILD}") from error
+        raise BankError(f"the manifest of the bank {folder!r} is damaged ({error}): {REBUILD}") from error
 
 
 def write_spec(folder: Path, spec: BankSpec) -> None:
@@ -268,7 +290,7 @@ def _hash_of(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     import av
     import torchvision
 

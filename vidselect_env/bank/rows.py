@@ -20,24 +20,37 @@ class Rows:
         self.shape = (int(self._ends[-1]), *parts[0].shape[1:])
         self.dtype = parts[0].dtype
 
+    @property
+    def device(self) -> torch.device:
+        return self._parts[0].device
+
+    @property
+    def num_bytes(self) -> int:
+        """Of all rows, in memory or on disk."""
+        return sum(part.numel() * part.element_size() for part in self._parts)
+
+    def part(self, number: int) -> Tensor:
+        """The tensor of a shard."""
+        return self._parts[number]
+
     def __len__(self) -> int:
         return self.shape[0]
 
     def take(self, rows: Tensor) -> Tensor:
         """The rows at `rows` (K,) int64, in that order: (K, ...)."""
         if len(self._parts) == 1:
-            return self._parts[0].index_select(0, rows)
+            return self.part(0).index_select(0, rows)
         part_of_row = torch.bucketize(rows, self._ends, right=True)
-        taken = torch.empty(len(rows), *self.shape[1:], dtype=self.dtype, device=self._parts[0].device)
+        taken = torch.empty(len(rows), *self.shape[1:], dtype=self.dtype, device=self.part(0).device)
         for part in part_of_row.unique().tolist():
             here = (part_of_row == part).nonzero().squeeze(1)
             start = int(self._ends[part]) - len(self._parts[part])
-            taken[here] = self._parts[part].index_select(0, rows[here] - start)
+            taken[here] = self.part(part).index_select(0, rows[here] - start)
         return taken
 
     def joined(self) -> Tensor:
         """All rows in one tensor, (R, ...); with several shards a copy in memory."""
-        return self._parts[0] if len(self._parts) == 1 else torch.cat(self._parts)
+        return self.part(0) if len(self._parts) == 1 else torch.cat([self.part(n) for n in range(len(self._parts))])
 
     def to(self, device: torch.device) -> Rows:
         """The rows in the memory of `device`, joined."""

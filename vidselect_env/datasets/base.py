@@ -7,6 +7,7 @@ import json
 import os
 from dataclasses import dataclass
 
+from vidselect_env.stores import is_url, size_of
 from vidselect_env.video.segment import check_segment
 
 SPLITS = ("train", "val", "test")
@@ -95,6 +96,8 @@ def _part(video: LabelledVideo) -> list:
 
 def _size(path: str) -> int:
     """Bytes of a file, or -1 where there is none."""
+    if is_url(path):
+        return size_of(path)
     try:
         return os.stat(path).st_size
     except OSError:

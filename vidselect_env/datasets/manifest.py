@@ -2,7 +2,7 @@
 
 | column | what it is |
 |---|---|
-| `path` | of the file, from the manifest's folder |
+| `path` | of the file, from the manifest's folder; or a URL that fsspec knows, as `s3://bucket/a.mp4` |
 | `label` | the class; several are joined by `;` |
 | `split` | if it has splits |
 | `start_s`, `end_s` | the video is this part of its file, seconds from its first frame; empty: its start, its end |
@@ -21,6 +21,7 @@ from pathlib import Path
 from vidselect_env.datasets.base import LabelledVideo, VideoDataset
 from vidselect_env.datasets.checks import Listed, check_apart
 from vidselect_env.datasets.splits import check_split, hashed_split, in_split
+from vidselect_env.stores import joined
 from vidselect_env.video.segment import check_segment
 
 _END = "."
@@ -62,7 +63,7 @@ def manifest_dataset(path: str, *, split: str) -> VideoDataset:
     _check_distinct(file, rows)
     videos = tuple(
         LabelledVideo(
-            str(file.parent / row.path),
+            joined(file.parent, row.path),
             tuple(index[name] for name in row.labels),
             start_s=row.segment_s[0],
             end_s=row.segment_s[1],
@@ -166,6 +167,6 @@ def _check_distinct(file: Path, rows: Sequence[_Row]) -> None:
                 "several labels of a video are joined by ';'"
             )
     listed = [
-        Listed(str(file.parent / row.path), frozenset(row.labels), row.split, row.segment_s, row.line) for row in rows
+        Listed(joined(file.parent, row.path), frozenset(row.labels), row.split, row.segment_s, row.line) for row in rows
     ]
     check_apart(str(file), listed, root=str(file.parent))

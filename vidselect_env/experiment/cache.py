@@ -103,8 +103,8 @@ def _bank(folder: Path) -> Kept:
             state = "unfinished"
         else:
             manifest = format.read_manifest(folder)
-            about += f", {manifest['num_videos']} videos"
-            if not all((folder / shard["file"]).exists() for shard in manifest["shards"]):
+            about += f", {manifest.num_videos} videos"
+            if not all((folder / shard.file).exists() for shard in manifest.shards):
                 state = "unfinished"
     except (BankError, KeyError, TypeError) as error:
         state, about = "useless", str(error).replace(str(folder), folder.name)

@@ -71,7 +71,7 @@ def recognise(
             looks at, or the selector chooses nothing in it.
     """
     started_s = time.perf_counter()
-    index = index_video(path, start_s=start_s, end_s=end_s, keep_packets=True)
+    index = index_video(path, start_s=start_s, end_s=end_s, allow_corrupt=spec.allow_corrupt, keep_packets=True)
     index_ms = 1000 * (time.perf_counter() - started_s)
     found = recognise_indexed(index, selector, classifier=classifier, spec=spec, problem=problem)
     return replace(found, milliseconds={"index": index_ms, **found.milliseconds})

@@ -21,7 +21,7 @@ class FitConfig:
 
     Args:
         epochs: passes over the videos.
-        batch_size: clips of a backward pass.
+        batch_size: clips of a backward pass; of each process, where torchrun starts several.
         accumulate: backward passes of a gradient step, so that it is of as many times more clips. Batch norm sees
             one pass at a time.
         optimizer: sgd, with momentum 0.9, adam or adamw.

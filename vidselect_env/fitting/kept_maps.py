@@ -6,6 +6,8 @@ import torch
 from stable_baselines3.common.logger import Logger
 from torch import Tensor
 
+from vidselect_env.fitting.processes import Processes
+
 
 class KeptMaps:
     """Counts of maps kept, clip by clip; of a classifier without such sampling there are none.
@@ -20,6 +22,12 @@ class KeptMaps:
         """The clips of a batch, (B,) int64, or None: a classifier's `ClipOutput.num_bins`."""
         if num_bins is not None:
             self._seen.append(num_bins.detach())
+
+    def of_all(self, processes: Processes) -> KeptMaps:
+        """Those of all processes together."""
+        everything = KeptMaps()
+        everything._seen = [counts for counts in processes.gathered(self.counts) if len(counts)]
+        return everything
 
     def __len__(self) -> int:
         return sum(len(counts) for counts in self._seen)

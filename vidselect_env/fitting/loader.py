@@ -6,6 +6,7 @@ Shapes: B clips, T frames a clip, C classes.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from vidselect_env.ahead import ordered_ahead
 from vidselect_env.datasets import LabelledVideo, VideoDataset
 from vidselect_env.datasets.labels import label_shares, targets_of
 from vidselect_env.fitting.augmentation import ClipJitter
+from vidselect_env.fitting.processes import ALONE, Processes
 from vidselect_env.video.decode import FrameSize, read_clips
 from vidselect_env.video.errors import VideoError
 from vidselect_env.video.index import VideoIndex, index_video, segment_of
@@ -32,6 +34,7 @@ class ClipLoader:
         generator: of that randomness.
         sampler, mu, context, time_jitter, segments: as in `FitConfig`.
         jitter: what training changes of the frames.
+        processes: that train together: `batch_size` is each one's, and each is given its own part of every batch.
 
     Videos that cannot be read are left out, and named once.
     """
@@ -52,10 +55,11 @@ class ClipLoader:
         num_workers: int = 2,
         cache: bool = False,
         segments: int = 1,
+        processes: Processes = ALONE,
     ) -> None:
         if geometry.modality == "flow" and jitter is not None and (jitter.brightness or jitter.colour):
             raise ValueError("brightness and colour would change displacements: a classifier of flow learns without")
-        self.segments = segments
+        self.segments, self.processes = segments, processes
         self.sampler, self.mu, self.context = sampler, mu, context
         self.time_jitter = time_jitter if training else None
         self.jitter = jitter if training else None
@@ -70,30 +74,44 @@ class ClipLoader:
         self._unreadable: set[int] = set()
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """(B * segments, T, 3, H, W) uint8 clips, those of a video together; (B, C) float targets that sum to 1."""
+        """(B * segments, T, 3, H, W) uint8 clips, those of a video together; (B, C) float targets that sum to 1.
+
+        Of several processes each is given as many batches, one of which may hold no clip.
+        """
         count = len(self.dataset)
         order = torch.randperm(count, generator=self.generator) if self.training else torch.arange(count)
         places = torch.rand(count, generator=self.generator) if self.training else torch.full((count,), 0.5)
         jobs = [(int(video), float(places[video])) for video in order if int(video) not in self._unreadable]
-        clips: list[Tensor] = []
-        videos: list[int] = []
-        ahead = 2 * self.batch_size
-        for (video, _), future in zip(
-            jobs, ordered_ahead(self._clip, jobs, num_workers=self.num_workers, ahead=ahead), strict=True
-        ):
+        whole = self.batch_size * self.processes.count
+        batches = [jobs[start : start + whole] for start in range(0, len(jobs), whole)]
+        own = [batch[self.processes.part(len(batch))] for batch in batches]
+        decoded = ordered_ahead(
+            self._clip, (job for jobs in own for job in jobs), num_workers=self.num_workers, ahead=2 * self.batch_size
+        )
+        for jobs in own:
+            clips, videos = self._readable(jobs, decoded)
+            if clips:
+                yield torch.cat(clips), label_shares(self.targets[videos])
+            elif self.processes.count > 1:
+                shape = (0, self.geometry.num_frames, 3, *self.geometry.crop)
+                yield torch.empty(shape, dtype=torch.uint8), torch.empty(0, self.targets.shape[1])
+        self._unreadable = set().union(*self.processes.gathered(self._unreadable))
+        if len(self._unreadable) == count:
+            raise ValueError(f"dataset {self.dataset.name!r}, split {self.dataset.split!r}: no video can be read")
+
+    def _readable(
+        self, jobs: list[tuple[int, float]], decoded: Iterator[Future[Tensor]]
+    ) -> tuple[list[Tensor], list[int]]:
+        """The clips of a batch that can be read, and their videos."""
+        clips, videos = [], []
+        for (video, _), future in zip(jobs, decoded, strict=False):
             try:
                 clips.append(future.result())
                 videos.append(video)
             except VideoError as error:
                 self._unreadable.add(video)
                 tqdm.write(f"left out {error}")
-            if len(clips) == self.batch_size:
-                yield torch.cat(clips), label_shares(self.targets[videos])
-                clips, videos = [], []
-        if len(self._unreadable) == count:
-            raise ValueError(f"dataset {self.dataset.name!r}, split {self.dataset.split!r}: no video can be read")
-        if clips:
-            yield torch.cat(clips), label_shares(self.targets[videos])
+        return clips, videos
 
     def _clip(self, job: tuple[int, float]) -> Tensor:
         """The frames of a video that are taken, (segments, T, 3, H, W); `place` in [0, 1) is all that is random."""

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import av
 
+from vidselect_env.stores import StoreError
+
 # What a damaged or hostile file makes the libraries raise, beside FFmpeg's errors: it asks for too much memory (torch
 # says RuntimeError), its numbers are out of range, it cannot be read. Errors that only code can make (TypeError,
 # AttributeError, NameError, LookupError, AssertionError) are not among them: they are ours and must be seen.
@@ -35,13 +37,16 @@ class VideoError(Exception):
 def faults_of(path: str | os.PathLike[str], *, doing: str = "decode") -> Iterator[None]:
     """Whatever a file makes the libraries raise becomes its `VideoError`, the first error being its cause.
 
-    The one place where that is decided. What is raised for wrong arguments must be raised before.
+    The one place where that is decided. What is raised for wrong arguments must be raised before. A store that fails
+    is not the file's fault.
 
     Args:
         doing: what is done with the file meanwhile, for the message.
     """
     try:
         yield
+    except StoreError:
+        raise
     except av.FFmpegError as error:
         raise VideoError(path, f"FFmpeg cannot {doing} it: {error.strerror}") from error
     except FILE_FAULTS as error:

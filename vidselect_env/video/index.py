@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vidselect_env.video.errors import VideoError
 from vidselect_env.video.limits import DEFAULT_LIMITS, VideoLimits
-from vidselect_env.video.opening import KeptPackets, decode_packet, open_video
+from vidselect_env.video.opening import KEPT_BYTES, KeptPackets, decode_packet, open_video
 from vidselect_env.video.segment import check_segment, frames_shown
 
 
@@ -128,11 +128,11 @@ def index_video(
             than one frame after it.
     """
     check_segment(start_s, end_s)
-    kept = KeptPackets() if keep_packets else None
     with ExitStack() as file:
         container, stream = file.enter_context(open_video(path, allow_corrupt=allow_corrupt, limits=limits))
+        kept = KeptPackets() if keep_packets and container.size <= KEPT_BYTES else None
         index = _index_packets(path, container, stream, allow_corrupt=allow_corrupt, limits=limits, kept=kept)
-        if index is not None and kept is not None:
+        if index is not None and kept is not None:  # else the file is read once more
             kept.keep_open(file, stream)
     if index is None:
         with open_video(path, allow_corrupt=allow_corrupt, limits=limits) as (container, stream):

@@ -20,6 +20,7 @@ from av.stream import Discard, Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from vidselect_env.stores import local_copy
 from vidselect_env.video.errors import VideoError, faults_of
 from vidselect_env.video.frame_folder import input_of
 from vidselect_env.video.limits import DEFAULT_LIMITS, VideoLimits
@@ -56,7 +57,7 @@ def open_video(
     allow_corrupt: bool = False,
     limits: VideoLimits = DEFAULT_LIMITS,
 ) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """The opened file and its best video stream; packets of other streams are left out.
+    """The opened file and its best video stream; packets of other streams are left out. Of a URL it is a local copy.
 
     Args:
         num_threads: threads of the decoder.
@@ -65,10 +66,12 @@ def open_video(
 
     Raises:
         VideoError: the file cannot be opened, has no video or too large a picture, or anything fails while it is open.
+        StoreError: a store fails.
     """
     with faults_of(path, doing="open"):
-        check_file(path)
-        address, kind, options = input_of(path)
+        local = local_copy(path)
+        check_file(local)
+        address, kind, options = input_of(local)
         allowed = container_options() | ({} if kind is None else {"format_whitelist": kind})
         container = av.open(address, mode="r", format=kind, metadata_errors="replace", options={**allowed, **options})
     with faults_of(path), container:

@@ -12,11 +12,13 @@ from vidselect_classifiers import ClipClassifier
 from vidselect_env.bank import BankSpec, ClipBank, SkimSpec, bank_spec, build_bank, open_bank
 from vidselect_env.bank.arrays import ClipTimes, open_arrays
 from vidselect_env.bank.imported import import_bank, with_logits_stored
+from vidselect_env.bank.on_ray import RayEngine
 from vidselect_env.datasets import VideoDataset, load_dataset
 from vidselect_env.evaluation.adaptive import adaptive_cost, describe
 from vidselect_env.experiment.run import HEAD
 from vidselect_env.files import sha256_of
 from vidselect_env.fitting.head import bank_head, cross_fitted, load_head, save_head, with_head
+from vidselect_env.seeding import deterministic
 
 
 def run(config: BankConfig) -> None:
@@ -44,7 +46,20 @@ def spec_of(config: BuildConfig, dataset: VideoDataset, classifier: ClipClassifi
         num_clips=config.candidates,
         fields=config.fields,
         crops=config.crops,
+        allow_corrupt=config.allow_corrupt,
         skim=SkimSpec(num_frames=config.skim_frames, resize=size, crop=size),
+    )
+
+
+def engine_of(config: BuildConfig) -> RayEngine | None:
+    """Who makes the shards, where it is not this process."""
+    if config.engine == "local":
+        return None
+    return RayEngine(
+        address=config.address,
+        num_actors=config.classifier_actors,
+        decoders_per_actor=config.decoders_per_actor,
+        device=config.device,
     )
 
 
@@ -52,16 +67,18 @@ def build(config: BuildConfig) -> ClipBank:
     """Build and describe it."""
     dataset, classifier = load(config), config.make_classifier()
     spec = spec_of(config, dataset, classifier)
-    bank = build_bank(
-        config.out,
-        dataset,
-        classifier,
-        spec=spec,
-        batch_size=config.batch_size,
-        num_workers=config.num_workers,
-        device=config.torch_device,
-        on_error=config.on_error,
-    )
+    with deterministic(config.deterministic):
+        bank = build_bank(
+            config.out,
+            dataset,
+            classifier,
+            spec=spec,
+            batch_size=config.batch_size,
+            num_workers=config.num_workers,
+            device=config.torch_device,
+            on_error=config.on_error,
+            engine=engine_of(config),
+        )
     _print(bank.summary())
     if spec.bins_gmacs:
         _print(f"cost        {describe(adaptive_cost(bank))}")
@@ -114,4 +131,4 @@ def check_head(head: nn.Linear, bank: ClipBank, file: Path) -> None:
 
 
 def _print(text: str) -> None:
-    Console(highlight=False, soft_wrap=True, markup=False).print(text)
+    Console(highlight=False, soft_wrap=True, markup=False, emoji=False).print(text)

@@ -1,61 +1,20 @@
-"""List what is kept in the cache folder, banks and made videos, or remove some of it.
-
-    vidselect cache list
-    vidselect cache prune --unused-days 30 --dry-run
-
-What is removed is made again when it is asked for.
-"""
+"""Listing and pruning the cache folder."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
-import tyro
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vidselect_agents.commands import door, parse
+from vidselect_agents.commands.options.cache import CacheConfig, ListConfig
 from vidselect_env.experiment.cache import DAY_S, Kept, cached, prunable, prune
 from vidselect_env.experiment.health import size_text
 from vidselect_env.files import cache_dir
-from vidselect_env.settings import check_settings
 
 
-@dataclass(frozen=True)
-class ListConfig:
-    """Everything in it, the longest unused first."""
-
-
-@dataclass(frozen=True)
-class PruneConfig:
-    """What goes beside banks that this version never opens again: damaged ones, and those of other versions.
-
-    Args:
-        unused_days: what was not used for so many days.
-        unfinished: also what was begun and is not whole.
-        everything: all of it.
-        dry_run: only say what would go.
-    """
-
-    unused_days: float | None = None
-    unfinished: bool = False
-    everything: bool = False
-    dry_run: bool = False
-
-    def __post_init__(self) -> None:
-        check_settings(self, at_least={"unused_days": 0})
-
-
-@door
-def main(arguments: Sequence[str]) -> None:
-    commands: dict[str, Any] = {"list": ListConfig, "prune": PruneConfig}
-    run(parse(commands, arguments, cli=tyro.extras.subcommand_cli_from_dict, description=__doc__))
-
-
-def run(config: ListConfig | PruneConfig) -> None:
+def run(config: CacheConfig) -> None:
     """List or prune."""
     kept = cached(cache_dir())
     if isinstance(config, ListConfig):

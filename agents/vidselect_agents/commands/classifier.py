@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
+from stable_baselines3.common.logger import Logger
 
 from vidselect_agents.commands.options.classifier import ClassifierConfig
 from vidselect_agents.commands.saved import check_plugin, damaged
@@ -14,7 +15,9 @@ from vidselect_env.bank import bank_spec, build_bank
 from vidselect_env.datasets import VideoDataset, load_dataset
 from vidselect_env.experiment.run import new_run_folder, read_config, run_logger, write_config
 from vidselect_env.fitting.head import bank_head, with_head
+from vidselect_env.fitting.processes import ALONE, Processes, torchrun_processes
 from vidselect_env.fitting.training import fit
+from vidselect_env.seeding import deterministic
 from vidselect_env.settings import from_json
 
 
@@ -34,19 +37,26 @@ def run(config: ClassifierConfig) -> None:
         config = resumed
     else:
         folder = None
-    train(config, folder)
+    with torchrun_processes(config.torch_device) as processes:
+        train(config, folder, processes)
 
 
-def train(config: ClassifierConfig, folder: Path | None) -> None:
+def train(config: ClassifierConfig, folder: Path | None, processes: Processes = ALONE) -> None:
     """Train into a run folder, whose `weights.safetensors` every `--weights` option takes; None for a new one."""
+    if config.head_only and processes.count > 1:
+        raise ValueError("head_only is fitted by one process: start it without torchrun")
+    with deterministic(config.deterministic):
+        _train(config, folder, processes)
+
+
+def _train(config: ClassifierConfig, folder: Path | None, processes: Processes) -> None:
     classifier = config.make_classifier(seed=config.seed)  # first: it is quick, and wrong names are found
-    train_set, test_set = (
-        load_dataset(config.dataset, split=split, num_videos=config.num_videos, seed=config.seed)
-        for split in (config.train_split, config.test_split)
-    )
-    if folder is None:
+    train_set, test_set = _sets(config, processes)
+    if folder is None and processes.is_first:
         folder = new_run_folder(config.runs, f"classifier-{Path(config.classifier).name.replace(':', '.')}")
         write_config(folder, classifier=config)
+    folder = processes.told(folder)
+    assert folder is not None
     torch.manual_seed(config.seed)  # dropout, and a new head
     if config.head_only:
         accuracy = fit_head_only(config, classifier, train_set, test_set, folder=folder)
@@ -54,7 +64,7 @@ def train(config: ClassifierConfig, folder: Path | None) -> None:
         if classifier.num_classes != len(train_set.class_names):
             classifier.replace_head(len(train_set.class_names))
         classifier.set_class_names(train_set.class_names)
-        logger = run_logger(folder)
+        logger = run_logger(folder) if processes.is_first else Logger(None, [])
         accuracy = fit(
             classifier,
             train_set,
@@ -63,11 +73,28 @@ def train(config: ClassifierConfig, folder: Path | None) -> None:
             folder=folder,
             logger=logger,
             seed=config.seed,
-            device=config.torch_device,
+            device=processes.device(config.torch_device),
+            processes=processes,
         )
         logger.close()
+    if not processes.is_first:
+        return
     Console().print(f"Top-1 of single test clips: {100 * accuracy:.1f} %", highlight=False)
-    Console().print(f"weights: {folder / 'weights.safetensors'}", highlight=False, soft_wrap=True, markup=False)
+    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+    console.print(f"weights: {folder / 'weights.safetensors'}")
+
+
+def _sets(config: ClassifierConfig, processes: Processes) -> list[VideoDataset]:
+    """The videos to learn on and to test on; what is to be drawn is drawn by one process, while the others wait."""
+    sets: list[VideoDataset] = []
+    for turn in (True, False):
+        if processes.is_first == turn:
+            sets = [
+                load_dataset(config.dataset, split=split, num_videos=config.num_videos, seed=config.seed)
+                for split in (config.train_split, config.test_split)
+            ]
+        processes.told(None)
+    return sets
 
 
 def fit_head_only(

@@ -1,27 +1,17 @@
-"""Print what makes a shell complete `vidselect`: its commands, their options, and names of agents and classifiers.
-
-    vidselect completion bash > ~/.local/share/bash-completion/completions/vidselect
-    echo 'eval "$(vidselect completion zsh)"' >> ~/.zshrc
-    vidselect completion fish > ~/.config/fish/completions/vidselect.fish
-
-Files are completed wherever nothing else is known.
-"""
+"""Printing what makes a shell complete `vidselect`, from what the commands' own help says."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
 
-import tyro
-
-from vidselect_agents.commands import COMMANDS, door, parse
-from vidselect_agents.commands import main as enter
+from vidselect_agents.commands import COMMANDS
+from vidselect_agents.commands.options.completion import CompletionConfig
 from vidselect_agents.registry import AGENTS
 from vidselect_classifiers import CLASSIFIERS
 
@@ -33,22 +23,6 @@ VALUES = {
     "--device": ("cpu", "cuda", "auto"),
 }
 Options = Mapping[str, tuple[str, ...]]
-
-
-@dataclass(frozen=True)
-class CompletionConfig:
-    """Of which shell.
-
-    Args:
-        shell: that is to complete.
-    """
-
-    shell: tyro.conf.Positional[Literal["bash", "zsh", "fish"]]
-
-
-@door
-def main(arguments: Sequence[str]) -> None:
-    run(parse(CompletionConfig, arguments, description=__doc__))
 
 
 def run(config: CompletionConfig) -> None:
@@ -68,14 +42,15 @@ def options_of(*command: str) -> dict[tuple[str, ...], Options]:
     return found
 
 
-def help_of(*command: str) -> str:
+def help_of(command: str, *within: str) -> str:
     """What `vidselect COMMAND --help` prints, on one line an option."""
+    options = importlib.import_module(f"vidselect_agents.commands.options.{command}")
     said = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")  # to one without an encoding no lines are drawn
     before = os.environ.get("COLUMNS")
     os.environ["COLUMNS"] = "10000"
     try:
         with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
-            enter([*command, "--help"])
+            options.parse([*within, "--help"])
     finally:
         os.environ.pop("COLUMNS", None)
         if before is not None:

@@ -1,37 +1,16 @@
-"""See what this machine has for the package: versions, devices, codecs, cache, and what is missing for which extra.
-
-vidselect doctor
-"""
+"""Telling what this machine has for the package."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 from rich.console import Console
 from rich.markup import escape
 
-from vidselect_agents.commands import door, parse
+from vidselect_agents.commands.options.doctor import DoctorConfig
 from vidselect_env.experiment.health import Finding, examine
-
-
-@dataclass(frozen=True)
-class DoctorConfig:
-    """How it is told.
-
-    Args:
-        json: as JSON, for programs.
-    """
-
-    json: bool = False
-
-
-@door
-def main(arguments: Sequence[str]) -> None:
-    run(parse(DoctorConfig, arguments, description=__doc__))
 
 
 def run(config: DoctorConfig) -> None:

@@ -85,7 +85,7 @@ def look_at(video: str, config: RecogniseConfig, recogniser: Recogniser, bar: tq
         VideoError: the file cannot be read, or nothing of it be recognised.
     """
     started_s = time.perf_counter()
-    index = index_video(shown_as(video, recogniser.dataset))
+    index = index_video(shown_as(video, recogniser.dataset), allow_corrupt=recogniser.spec.allow_corrupt)
     index_ms = 1000 * (time.perf_counter() - started_s)
     duration_s = index.info.duration_s
     with lock:
@@ -130,7 +130,7 @@ def densely(index: VideoIndex, config: RecogniseConfig, recogniser: Recogniser) 
 
 def show(video: str, seen: Seen, config: RecogniseConfig, class_names: tuple[str, ...]) -> None:
     """The most probable classes, or what is seen when; where it was seen, and the time that each part took."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, emoji=False)
     console.print(escape(video))
     print_unfolded(table_of(seen, config, class_names))
     if config.window is None:
@@ -169,4 +169,4 @@ def table_of(seen: Seen, config: RecogniseConfig, class_names: tuple[str, ...]) 
 
 
 def _print(text: str) -> None:
-    Console(highlight=False, soft_wrap=True, markup=False).print(text)
+    Console(highlight=False, soft_wrap=True, markup=False, emoji=False).print(text)

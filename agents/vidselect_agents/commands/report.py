@@ -26,6 +26,7 @@ from vidselect_env.evaluation.references import REFERENCES, Reference
 from vidselect_env.evaluation.report import sweep_budgets, write_report
 from vidselect_env.evaluation.table import print_table, write_csv
 from vidselect_env.experiment.banks import Experiment
+from vidselect_env.experiment.run import memory_used
 
 
 def report(folder: Path, agent: Any, experiment: Experiment, *, name: str, seed: int, facts: Mapping[str, Any]) -> None:
@@ -45,6 +46,7 @@ def report(folder: Path, agent: Any, experiment: Experiment, *, name: str, seed:
         "classifier": classifier,
         "problem": test.description,
         **facts,
+        "memory": memory_used(),
     }
     title = f"{name} on {data.dataset}"
     pictures = draw_pictures(folder, agent, test, name=name)
@@ -53,11 +55,11 @@ def report(folder: Path, agent: Any, experiment: Experiment, *, name: str, seed:
         plot_bins(experiment.test.bank.field("num_bins").joined(), folder / "bins.png")
         pictures["Clips by the number of maps that they keep"] = "bins.png"
     dashed = [each for each in selectors if each != name]
-    path = write_report(folder, results, sweep, title=title, facts=told, pictures=pictures, references=dashed)
     pages = video_pages(agent, cast(Selector, selectors["uniform"]), test, results=by_name, name=name)
     page = write_page(folder, results, sweep, pages, title=title, agent=name, facts=told, references=dashed)
+    path = write_report(folder, results, sweep, title=title, facts=told, pictures=pictures, references=dashed)
     print_table(results, title=title)
-    Console().print(f"report: {path} and {page.name}", highlight=False, soft_wrap=True, markup=False)
+    Console(emoji=False).print(f"report: {path} and {page.name}", highlight=False, soft_wrap=True, markup=False)
 
 
 def references(test: SelectionProblem, *, seed: int) -> dict[str, Selector | Reference]:

@@ -28,7 +28,7 @@ class BuildConfig(ClassifierOptions):
     """What the bank is made of.
 
     Args:
-        out: the bank's folder.
+        out: the bank's folder, or a URL that fsspec knows: it is then built in the cache folder and copied there.
         dataset: synthetic, folder:PATH or csv:PATH.
         split: train, test, or what the dataset has.
         num_videos: synthetic training videos, or at most so many of a real split.
@@ -37,12 +37,19 @@ class BuildConfig(ClassifierOptions):
         fields: what is stored of each candidate: logits, features, skim, vectors, residual, intra, mel.
         skim_frames: frames of the cheap look at a candidate.
         skim_size: its height and width, in pixels.
+        allow_corrupt: take damaged frames as they come, rather than skip their videos.
         on_error: skip a video that cannot be read, or stop there.
         batch_size: clips the classifier takes at once.
         num_workers: decoding threads.
+        deterministic: the same bytes whatever the number of threads: slower.
+        engine: local, threads and one device of this machine; or ray, as many machines as there are. The bytes are
+            the same.
+        address: of a Ray cluster that runs, or auto; None starts a local one for the time of the build.
+        classifier_actors: with ray, classifiers; None for one a GPU, or, without, a machine.
+        decoders_per_actor: with ray, videos decoded at once for each of them.
     """
 
-    out: Path
+    out: str
     dataset: str = "synthetic"
     split: str = "train"
     num_videos: int | None = None
@@ -51,14 +58,23 @@ class BuildConfig(ClassifierOptions):
     fields: tuple[str, ...] = ("logits", "features", "skim")
     skim_frames: int = 8
     skim_size: int = 32
+    allow_corrupt: bool = False
     on_error: Literal["skip", "raise"] = "skip"
     batch_size: int = 32
     num_workers: int = 2
+    deterministic: bool = False
+    engine: Literal["local", "ray"] = "local"
+    address: str | None = None
+    classifier_actors: int | None = None
+    decoders_per_actor: int = 4
 
     def __post_init__(self) -> None:
         super().__post_init__()
         counts = ("num_videos", "candidates", "skim_frames", "skim_size", "batch_size", "num_workers")
-        check_settings(self, at_least=dict.fromkeys(counts, 1))
+        of_ray = ("classifier_actors", "decoders_per_actor")
+        check_settings(self, at_least=dict.fromkeys((*counts, *of_ray), 1))
+        if self.engine == "local" and (self.address or self.classifier_actors):
+            raise ValueError("address and classifier_actors are of engine ray, not of local")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,11 +134,11 @@ class ShowConfig:
     """Which bank.
 
     Args:
-        bank: its folder.
+        bank: its folder, or a URL that fsspec knows.
         verify: read everything, and compare every shard with the hash that it was written with.
     """
 
-    bank: tyro.conf.Positional[Path]
+    bank: tyro.conf.Positional[str]
     verify: bool = False
 
 

@@ -5,6 +5,8 @@ vidselect classifier --dataset folder:VIDEOS --classifier r3d_18 --weights kinet
 vidselect classifier --dataset csv:LIST.csv --classifier i3d --weights I3D --head-only
 
 vidselect classifier --resume runs/classifier-...
+
+torchrun --nproc-per-node 4 scripts/train_classifier.py --dataset folder:VIDEOS --batch-size 8
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ class ClassifierConfig(ClassifierOptions):
         clips: with head_only, clips of each video that the head is fitted on.
         l2: with head_only, weight of the squared norm of the head.
         seed: of everything random.
+        deterministic: the same bytes whatever the number of threads: slower.
         runs: the folder that the run's folder is made in.
         resume: a run that was stopped: it goes on with its own settings, whatever else is given.
         trust: import a classifier that the resumed run names as package.module:builder.
@@ -48,6 +51,7 @@ class ClassifierConfig(ClassifierOptions):
     clips: int = 10
     l2: float = 1e-2
     seed: int = 0
+    deterministic: bool = False
     runs: Path = Path("runs")
     resume: Path | None = None
     trust: bool = False
