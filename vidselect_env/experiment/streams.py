@@ -63,7 +63,7 @@ def _recognised(
     piece: Piece, selector: Selector, *, classifier: ClipClassifier, spec: BankSpec, problem: ProblemConfig
 ) -> tuple[VideoIndex, Recognition]:
     started_s = time.perf_counter()
-    index = index_video(str(piece.path), keep_packets=True)
+    index = index_video(str(piece.path), keep_packets=True, allow_corrupt=spec.allow_corrupt)
     index_ms = 1000 * (time.perf_counter() - started_s)
     start_s, end_s = piece.start_s - piece.begin_s, piece.end_s - piece.begin_s
     part = segment_of(
