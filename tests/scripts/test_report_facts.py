@@ -9,10 +9,9 @@ def test_weights_head_and_skipped_files_are_in_both_reports(make_video, tmp_path
     """The package's weights know other classes, so that a head is fitted; one test video is none."""
     monkeypatch.setenv("VIDSELECT_CACHE", str(tmp_path / "cache"))
     videos = tmp_path / "videos"
-    for split in ("train", "test"):
-        for name in ("left", "oranges"):
-            for number in range(2):
-                make_video(videos / split / name / f"{number}.mp4", num_frames=20, seed=number)
+    places = [(split, name, number) for split in ("train", "test") for name in ("left", "oranges") for number in (0, 1)]
+    for seed, (split, name, number) in enumerate(places):
+        make_video(videos / split / name / f"{number}.mp4", num_frames=20, seed=seed)
     broken = videos / "test" / "left" / "broken.mp4"
     broken.write_bytes(b"no video")
     options = ["--candidates", "2", "--sections", "1", "--clips", "2", "--folds", "2", "--num-workers", "1"]
