@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -59,6 +60,9 @@ def write_aside(path: str | Path, write: Callable[[Path], object]) -> None:
 
     The file is as readable for others as the user's umask says, and the rename is synced with its folder, so that
     neither a kill nor a loss of power leaves a part of it under its name. What `write` left is removed if it fails.
+
+    Raises:
+        OSError: the disk is full, or refuses; the message names the file.
     """
     path = Path(path)
     aside = path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -67,6 +71,12 @@ def write_aside(path: str | Path, write: Callable[[Path], object]) -> None:
         write(aside)
         _sync(aside)
         os.replace(aside, path)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+    except (SafetensorError, RuntimeError) as error:  # what writers in Rust and C++ make of a disk that is full
+        raise OSError(f"cannot write {str(path)!r}: {error}") from error
     finally:
         aside.unlink(missing_ok=True)
     _sync(path.parent)
