@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -27,7 +28,7 @@ def writable_folder(path: Path) -> Path:
         PermissionError: it cannot be made or written to; the message names it and `VIDSELECT_CACHE`.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
         writable = os.access(path, os.W_OK)
     except OSError as error:
         raise PermissionError(_refusal(path, error)) from error
@@ -36,11 +37,32 @@ def writable_folder(path: Path) -> Path:
     return path
 
 
+def make_folder(path: Path, *, exist_ok: bool = True) -> None:
+    """Make a folder, and those that it lies in, where there are none, so that a loss of power does not take them.
+
+    Raises:
+        FileExistsError: it is there, and that is not `exist_ok`, or it is a file.
+    """
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(parents=True, exist_ok=exist_ok)
+    for each in missing:
+        _sync(each.parent)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what a writer that was killed had written aside; nobody may be writing into the folder."""
+    for leftover in (*folder.glob("*.part"), *folder.glob(".tmp??????")):  # the latter are of safetensors
+        leftover.unlink(missing_ok=True)
+
+
 def write_aside(path: str | Path, write: Callable[[Path], object]) -> None:
     """Have `write` make a file beside `path`, and rename it to `path` once it is whole and on the disk.
 
     The file is as readable for others as the user's umask says, and the rename is synced with its folder, so that
     neither a kill nor a loss of power leaves a part of it under its name. What `write` left is removed if it fails.
+
+    Raises:
+        OSError: the disk is full, or refuses; the message names the file.
     """
     path = Path(path)
     aside = path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -49,6 +71,12 @@ def write_aside(path: str | Path, write: Callable[[Path], object]) -> None:
         write(aside)
         _sync(aside)
         os.replace(aside, path)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+    except (SafetensorError, RuntimeError) as error:  # what writers in Rust and C++ make of a disk that is full
+        raise OSError(f"cannot write {str(path)!r}: {error}") from error
     finally:
         aside.unlink(missing_ok=True)
     _sync(path.parent)

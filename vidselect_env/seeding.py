@@ -1,7 +1,8 @@
-"""Randomness that torch takes from its global generators, such as initial weights and dropout."""
+"""What decides results beside settings: torch's global generators, its threads, and how its operations add up."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,30 @@ def seeded(seed: int, device: str | torch.device = "cpu") -> Iterator[None]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
+
+
+@contextmanager
+def deterministic(wanted: bool) -> Iterator[None]:
+    """Inside, if that is wanted, the same numbers come from the same seed whatever the number of threads.
+
+    torch takes deterministic operations, and raises `RuntimeError` where it has none, and one thread: sums of several
+    threads are rounded in another order. On a GPU cuBLAS takes a fixed workspace, which must be chosen before its first
+    use.
+    """
+    if not wanted:
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads(), torch.backends.cudnn.benchmark
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(1)
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.set_num_threads(before[1])
+        torch.backends.cudnn.benchmark = before[2]
 
 
 class GlobalGenerators:

@@ -101,7 +101,8 @@ def _as(value: Any, kind: Any, name: str) -> Any:
     if kind is Path:
         return Path(value) if isinstance(value, str) else _OTHER
     if dataclasses.is_dataclass(kind):
-        return from_json(typing.cast(type, kind), value) if isinstance(value, dict) else _OTHER
+        read = getattr(kind, "from_json", None) or functools.partial(from_json, typing.cast(type, kind))
+        return read(value) if isinstance(value, dict) else _OTHER
     if typing.get_origin(kind) is dict and isinstance(value, dict):
         keys, values = typing.get_args(kind)
         return {typed(key, keys, name=name): typed(each, values, name=name) for key, each in value.items()}

@@ -112,6 +112,7 @@ class PolicyGradientAgent(Agent):
             self.scorer.train()
             policy = self.policy(env.looks())
             entropy = policy.entropy().mean()
+            self.check_loss(entropy)  # before anything is drawn from the policy
             loss = self.loss(env, policy) - config.entropy_coefficient * entropy
             self.check_loss(loss)
             optimizer.zero_grad()

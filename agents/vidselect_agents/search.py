@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from tqdm import tqdm
 
 from vidselect_agents.base import Agent, Callback
 from vidselect_agents.gradients import clipped_loss, generalised_advantages
+from vidselect_agents.ranking_losses import weighted_ranking_loss
 from vidselect_agents.scorers.candidates import gmacs_of_observations, make_backbone
 from vidselect_agents.scorers.search import Decision, LookNetwork, SearchNetwork
 from vidselect_env.envs.contract import Looks, LookShapes, Needs
@@ -79,8 +79,7 @@ class Search(Agent):
     ) -> None:
         super().__init__(shapes, config=config, seed=seed, device=device)
         with seeded(seed, self.device):
-            norm = partial(nn.GroupNorm, 4)
-            backbone = make_backbone(self.config.scorer, shapes.observation_space, norm=norm)
+            backbone = make_backbone(self.config.scorer, shapes.observation_space)
             self.looking = LookNetwork(backbone, width=self.config.look_width).to(self.device)
             self.deciding = SearchNetwork(self.looking.num_outputs, shapes.num_classes, width=self.config.width).to(
                 self.device
@@ -107,7 +106,7 @@ class Search(Agent):
         return self.looking(looks.observation(self.shapes.shown).to(self.device))
 
     def scores(self, looks: Looks) -> Tensor:
-        """The label's probability that it expects at each candidate, as a logit, (B, K): an order for a rule."""
+        """How sure of the label it expects the classifier to be at each candidate, (B, K): an order for a rule."""
         return self.look(looks)[..., -1]
 
     def cost_gmacs(self, shapes: LookShapes) -> float:
@@ -146,7 +145,7 @@ class Search(Agent):
         return self
 
     def _learn_to_look(self, env: BatchedEnv, num_steps: int, bar: Any) -> None:
-        """Guess, from a look, the probability that the classifier gives the labels at that candidate."""
+        """Order, from looks, a video's candidates by the probability that the classifier gives the labels there."""
         config = self.config
         optimizer = torch.optim.Adam(
             self.looking.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -161,7 +160,7 @@ class Search(Agent):
             worth = label_probability(answers.probabilities, answers.targets[:, None]).clamp(0, 1).to(self.device)
             guesses = self.looking(looks.observation(self.shapes.shown).to(self.device))[..., -1]
             valid = looks.valid.to(self.device)
-            loss = F.binary_cross_entropy_with_logits(guesses[valid], worth[valid])
+            loss = weighted_ranking_loss(guesses, worth, margin=1.0, valid=valid)
             self._descend(loss, self.looking, optimizer)
             self.logger.record_mean("train/look_loss", loss.item())
             self._count(env.num_envs, bar)
@@ -222,6 +221,7 @@ class Search(Agent):
             self.logger.record_mean(f"train/{name}", value.item())
 
     def _descend(self, loss: Tensor, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self.check_loss(loss)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), self.config.max_gradient_norm)

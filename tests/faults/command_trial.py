@@ -2,7 +2,8 @@
 
 A line of JSON in, a line of JSON out. The task:
 
-- `program`: Python source; `COMMAND(arguments)` in it is `vidselect ARGUMENTS`;
+- `program`: Python source; `COMMAND(arguments)` in it is `vidselect ARGUMENTS`, and `GUARDED(work)` calls what is
+  no command in the way of one;
 - `folder`: where it runs, and where its output is kept;
 - `kill_after_s`: SIGKILL after so many seconds, if it is not done by then;
 - `calls`: of `calls.c`, where that is preloaded: the `folder` that is watched, the `nth` call that fails (0: none) with
@@ -20,6 +21,7 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +30,20 @@ import tensorboard.summary  # noqa: F401
 import torch
 import torch.utils.tensorboard
 
+import vidselect_agents.dsn
+import vidselect_agents.max_response  # noqa: F401
 from vidselect_agents import commands
 from vidselect_agents.commands import bank, benchmark, classifier, evaluate, recognise, train  # noqa: F401
 
-LONGEST_S = 120
+LONGEST_S = 400
+
+
+def guarded(work: Callable[[], object]) -> None:
+    """What a user can cause is one line, as of a command."""
+    try:
+        work()
+    except (ValueError, OSError) as error:
+        commands.refuse(" ".join(str(error).split()))
 
 
 def run_forked(task: dict[str, Any], said: Path, counted: Path) -> None:
@@ -51,7 +63,7 @@ def run_forked(task: dict[str, Any], said: Path, counted: Path) -> None:
                 calls.get("stays", 0),
                 str(calls.get("log", "")).encode(),
             )
-        exec(compile(task["program"], "program", "exec"), {"COMMAND": commands.main, "torch": torch})
+        exec(compile(task["program"], "program", "exec"), {"COMMAND": commands.main, "GUARDED": guarded})
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)

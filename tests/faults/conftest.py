@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
+import shutil
 import subprocess
 import sys
 import threading
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
-START_S = 120  # until a process has imported what it needs, on a machine that does much else
+from vidselect_classifiers import make_classifier, save_weights
+
+START_S = 600  # until a process has imported what it needs, on a machine that does much else
 HERE = Path(__file__).parent
 
 
@@ -23,8 +29,9 @@ class TrialError(AssertionError):
 class TrialProcess:
     """A script that reads tasks as lines of JSON and answers each with one; started anew after a hang or a crash."""
 
-    def __init__(self, script: str) -> None:
+    def __init__(self, script: str, **environment: str) -> None:
         self._script = HERE / script
+        self._environment = os.environ | environment
         self._process: subprocess.Popen[str] | None = None
         self._lines: queue.Queue[str | None] = queue.Queue()
 
@@ -50,7 +57,11 @@ class TrialProcess:
 
     def _start(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-u", str(self._script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-u", str(self._script)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=self._environment,
         )
         self._lines = queue.Queue()
         threading.Thread(target=_read_lines, args=(self._process, self._lines), daemon=True).start()
@@ -80,6 +91,72 @@ def _read_lines(process: subprocess.Popen[str], lines: queue.Queue[str | None]) 
 @pytest.fixture(scope="session")
 def video_trials():
     process = TrialProcess("video_trial.py")
+    yield process
+    process.close()
+
+
+@dataclass(frozen=True)
+class World:
+    """Two classes of two short videos in each split, a classifier's weights for them, and a cache with their banks."""
+
+    videos: Path
+    weights: Path
+    cache: Path
+
+    def build(self, bank: Path) -> str:
+        """The program that builds a bank of four shards."""
+        return f"""
+from vidselect_classifiers import make_classifier
+from vidselect_env.bank import SkimSpec, bank_spec, build_bank
+from vidselect_env.datasets import load_dataset
+dataset = load_dataset("folder:{self.videos}", split="train")
+model = make_classifier("tiny_r3d", weights={str(self.weights)!r})
+spec = bank_spec(dataset, model, num_clips=2, skim=SkimSpec(num_frames=2, resize=(8, 8), crop=(8, 8)))
+GUARDED(lambda: build_bank(
+    {str(bank)!r}, dataset, model, spec=spec, shard_videos=1, batch_size=2, num_workers=1, progress=False))
+"""
+
+    def command(self, *arguments: str) -> str:
+        """The program that is `vidselect ARGUMENTS` on these videos, whose banks are in the cache."""
+        small = ["--candidates", "2", "--sections", "2", "--clips", "1", "--skim-frames", "2", "--skim-size", "8"]
+        common = ["--dataset", f"folder:{self.videos}", "--weights", str(self.weights), *small, "--num-workers", "1"]
+        return f"COMMAND({[*arguments, *common]!r})"
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory, make_video) -> World:
+    root = tmp_path_factory.mktemp("world")
+    for split in ("train", "test"):
+        for label, name in enumerate(("left", "right")):
+            for number in range(2):
+                seed = number + 10 * label + 100 * (split == "test")
+                make_video(root / "videos" / split / name / f"{number}.mp4", num_frames=10 + number, seed=seed, size=32)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        classifier = make_classifier("tiny_r3d", num_classes=2)
+    classifier.set_class_names(("left", "right"))
+    save_weights(classifier, root / "weights.safetensors")
+    return World(root / "videos", root / "weights.safetensors", root / "cache")
+
+
+@pytest.fixture(scope="session")
+def forked(world):
+    """Programs in forked processes, which may be killed."""
+    process = TrialProcess("command_trial.py", VIDSELECT_CACHE=str(world.cache), OMP_NUM_THREADS="1")
+    yield process
+    process.close()
+
+
+@pytest.fixture(scope="session")
+def watched(world, tmp_path_factory):
+    """The same, with the calls that write counted, failing or recorded."""
+    compiler = shutil.which("cc")
+    if compiler is None or not sys.platform.startswith("linux"):
+        pytest.skip("no C compiler for Linux: calls.c cannot be made")
+    library = tmp_path_factory.mktemp("calls") / "calls.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, HERE / "calls.c", "-ldl"], check=True)
+    environment = {"VIDSELECT_CACHE": str(world.cache), "OMP_NUM_THREADS": "1", "LD_PRELOAD": str(library)}
+    process = TrialProcess("command_trial.py", **environment)
     yield process
     process.close()
 

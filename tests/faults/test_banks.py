@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import itertools
 import json
+import os
+import pickle
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -314,6 +317,34 @@ def test_a_specs_file_that_is_damaged_is_refused_by_building_on(whole, tmp_path)
         (folder / format.SPEC).write_text(text)
         with pytest.raises(BankError):
             format.read_spec(folder)
+
+
+class Payload:
+    """Unpickled, it leaves a mark."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.mark),)
+
+
+@pytest.mark.parametrize("zipped", [False, True], ids=["pickle", "archive"])
+@pytest.mark.parametrize(
+    "name", ["manifest.json", "spec.json", "shard-00000.safetensors", "shard-00000.safetensors.sha256"]
+)
+def test_a_pickled_bank_executes_nothing(whole, tmp_path, count_in, name, zipped):
+    folder, mark = tmp_path / "pickled", tmp_path / "executed"
+    shutil.copytree(whole, folder)
+    if zipped:
+        torch.save(Payload(mark), folder / name)
+    else:
+        (folder / name).write_bytes(pickle.dumps(Payload(mark)))
+    for read in (lambda: open_bank(folder, verify=True), lambda: format.read_spec(folder)):
+        with contextlib.suppress(BankError):
+            read()
+    assert not mark.exists()
+    count_in("hostile runs", "nothing executed")
 
 
 def test_a_bank_that_names_a_video_twice_is_refused(whole, tmp_path):

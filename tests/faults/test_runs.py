@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from vidselect_agents import commands, make_agent
 from vidselect_agents.base import FILE_NAME
+from vidselect_agents.commands.benchmark_jobs import TimedResult
 from vidselect_agents.commands.checkpoint import CHECKPOINT, Checkpoints
 from vidselect_agents.commands.saved import open_run, read_run
 from vidselect_agents.commands.train import TrainConfig
@@ -30,6 +31,7 @@ from vidselect_classifiers import load_weights, make_classifier, save_weights
 from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.clip_select import ClipSelectProblem
 from vidselect_env.envs.sources import BankSource
+from vidselect_env.evaluation.splits import read_results
 from vidselect_env.experiment.run import write_config
 from vidselect_env.fitting.head import load_head, save_head
 
@@ -396,6 +398,20 @@ def test_a_pickled_checkpoint_executes_nothing(received, tmp_path, make_bank):
         with pytest.raises(ValueError, match="cannot be taken up"):
             Checkpoints(received, None, agent.logger, every=1).resume(agent)
     assert not (tmp_path / MARK).exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [("result.json", TimedResult.read), ("results.csv", read_results)],
+    ids=["of a benchmark", "of a run"],
+)
+def test_pickled_results_execute_nothing(received, tmp_path, count_in, name, read):
+    for attack in (_pickled(name), _zipped(name)):
+        attack(received, tmp_path / MARK)
+        with pytest.raises(ValueError, match=r".+"):
+            read(received / name)
+    assert not (tmp_path / MARK).exists()
+    count_in("hostile runs", "nothing executed")
 
 
 # What is there of a run that was killed -------------------------------------------------------------------------------

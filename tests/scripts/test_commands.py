@@ -92,6 +92,8 @@ def test_a_third_partys_setting_is_not_taken_by_an_option_of_that_name():
         (["train", "--agent", "oracle"], "agent 'oracle'"),
         (["recognise", "--run", "none", "a.mp4", "--every", "5"], "every (5.0) is of windows"),
         (["recognise", "--run", "none", "a.mp4"], "'none' is no run"),
+        (["recognise", "--run", "none", "-"], "'-' is a stream: it is recognised by itself, with --window"),
+        (["recognise", "--run", "none", "rtsp://x", "a.mp4", "--window", "5"], "'rtsp://x' is a stream"),
         (["fly"], "unknown command 'fly'"),
     ],
 )
@@ -115,7 +117,7 @@ def test_what_is_recognised_is_piped_as_wide_as_it_is(capsys):
     """A console that is no terminal has 80 columns."""
     names = ("a class with a name of " + "very " * 20 + "many words", "other")
     seen = _seen(torch.tensor([0.9, 0.1]))
-    print_unfolded(table_of(seen, RecogniseConfig(videos=(Path("a.mp4"),), run=Path("run")), names))
+    print_unfolded(table_of(seen, RecogniseConfig(videos=("a.mp4",), run=Path("run")), names))
     assert names[0] in capsys.readouterr().out
 
 

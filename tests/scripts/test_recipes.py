@@ -111,7 +111,7 @@ def kinetics400(root, video):
     for split in ("train", "val"):
         lines = ["label,youtube_id,time_start,time_end,split"]
         for number, label in enumerate(("abseiling", "zumba")):
-            key = f"{split}_______{number}"[:11]
+            key = f"{split:_<10}{number}"
             lines.append(f"{label},{key},10,20,{split}")
             video(root / split / f"{key}_000010_000020.mp4", seed=number)
         write(root, {f"{split}.csv": "\n".join(lines) + "\n"})
@@ -119,7 +119,9 @@ def kinetics400(root, video):
 
 def minikinetics(root, video):
     kinetics400(root, video)
-    write(root, {"train_ytid_list.txt": "train______\n", "val_ytid_list.txt": "val_______0\nval_______1\n"})
+    write(
+        root, {"train_ytid_list.txt": "train_____0\ntrain_____1\n", "val_ytid_list.txt": "val_______0\nval_______1\n"}
+    )
 
 
 def something(root, video, *, version):
@@ -158,7 +160,7 @@ def minisports(root, video):
     for split in ("train", "test"):
         lines = ""
         for number in range(2):
-            key = f"{split}_______{number}"[:10] + str(number)
+            key = f"{split:_<10}{number}"
             lines += f"{YOUTUBE}{key} {number}\n"
             video(root / f"{key}.mp4", seed=number)
         write(root, {f"minisports_{split}.txt": lines})

@@ -119,7 +119,7 @@ def test_a_saved_run_is_evaluated_on_another_number_of_sections(run_script, work
     [folder] = (workplace / "runs").glob("eval-dsn-*")
     with (folder / "results.csv").open() as stream:
         clips = {row["selector"]: float(row["clips_per_video"]) for row in csv.DictReader(stream)}
-    assert clips == {"random": 1, "uniform": 1, "dense": 3, "oracle": 1, "dsn": 1}
+    assert clips == {"random": 1, "uniform": 1, "dense": 3, "oracle": 1, "most_confident": 1, "dsn": 1}
 
 
 def test_a_saved_run_is_evaluated_on_a_folder_without_a_training_split(run_script, workplace, video_folder, agent_run):
@@ -144,6 +144,9 @@ def test_a_video_is_recognised_by_the_clips_that_a_run_chooses(run_script, video
     assert "cannot read video" in output
     output = run_script("recognise.py", "--run", str(agent_run), str(good), "--sections", "1", "--candidates", "3")
     assert "1 of 3 clips classified" in output
+    output = run_script("recognise.py", "--run", str(agent_run), str(good), "--compare", "dense")
+    assert "dense: milliseconds: look" in output
+    assert "the same class in" in output
     output = run_script("recognise.py", "--run", str(agent_run), str(good), "--kept", "1", ok=False)
     assert "--kept 1 is no option of VideoClipSelect-v0" in output
 

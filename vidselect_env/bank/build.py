@@ -22,7 +22,7 @@ from vidselect_env.bank.shards import BuildBar, Engine, OnError, ThisProcess
 from vidselect_env.bank.spec import SIGNALS, BankError, BankSpec, SignalSpec, SkimSpec
 from vidselect_env.datasets.base import LabelledVideo, VideoDataset
 from vidselect_env.datasets.flow import is_flow
-from vidselect_env.files import cache_dir, writable_folder
+from vidselect_env.files import cache_dir, clear_leftovers, writable_folder
 from vidselect_env.stores import is_url
 from vidselect_env.video.clips import ClipGrid
 
@@ -36,6 +36,7 @@ def bank_spec(
     skim: SkimSpec | None = None,
     signals: SignalSpec | None = None,
     crops: int = 1,
+    allow_corrupt: bool = False,
 ) -> BankSpec:
     """The spec of the bank of this dataset and classifier; the clips are the classifier's own geometry.
 
@@ -58,6 +59,7 @@ def bank_spec(
         signals=(signals or SignalSpec()) if set(SIGNALS) & set(fields) else None,
         bins_gmacs=bins_gmacs,
         crops=crops,
+        allow_corrupt=allow_corrupt,
     )
 
 
@@ -147,8 +149,7 @@ def build_bank(
         lock.acquire()
     try:
         claim_folder(folder, spec)
-        for leftover in folder.glob("*.part"):  # of a builder that was killed: the lock says that none is at work
-            leftover.unlink()
+        clear_leftovers(folder)  # of a builder that was killed: the lock says that none is at work
         groups = [dataset.videos[i : i + shard_videos] for i in range(0, len(dataset), shard_videos)]
         files = [format.shard_file(folder, number) for number in range(len(groups))]
         todo = [(file, group) for file, group in zip(files, groups, strict=True) if not file.exists()]

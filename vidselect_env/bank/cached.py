@@ -29,13 +29,23 @@ def cached_bank(
     skim: SkimSpec | None = None,
     signals: SignalSpec | None = None,
     crops: int = 1,
+    allow_corrupt: bool = False,
     device: str = "cpu",
     batch_size: int = 64,
     num_workers: int = 2,
     progress: bool = True,
 ) -> ClipBank:
     """The bank of a dataset and classifier, from the cache folder; built if it is not there."""
-    wanted = bank_spec(dataset, classifier, num_clips=num_clips, fields=fields, skim=skim, signals=signals, crops=crops)
+    wanted = bank_spec(
+        dataset,
+        classifier,
+        num_clips=num_clips,
+        fields=fields,
+        skim=skim,
+        signals=signals,
+        crops=crops,
+        allow_corrupt=allow_corrupt,
+    )
     return build_bank(
         cache_dir() / "banks" / wanted.sha256()[:16],
         dataset,

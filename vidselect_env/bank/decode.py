@@ -45,20 +45,17 @@ class VideoClips:
     spans_s: Tensor
 
 
-def decode_video(
-    video: LabelledVideo, *, spec: BankSpec, allow_corrupt: bool = False, whole_frames: bool = False
-) -> VideoClips:
+def decode_video(video: LabelledVideo, *, spec: BankSpec, whole_frames: bool = False) -> VideoClips:
     """Decode every different candidate of a video once: clips at the classifier's size, and the cheap looks of `spec`.
 
     Args:
-        allow_corrupt: take damaged frames as they come, see `index_video`.
         whole_frames: clips are of the whole resized frames, for crops that are taken later.
 
     Raises:
         VideoError: the file cannot be read, or has not the signals asked for.
     """
     index = index_video(
-        video.path, start_s=video.start_s, end_s=video.end_s, allow_corrupt=allow_corrupt, keep_packets=True
+        video.path, start_s=video.start_s, end_s=video.end_s, allow_corrupt=spec.allow_corrupt, keep_packets=True
     )
     frames = spec.grid.frame_indices(index.info.num_frames)
     different, clip_of = spec.grid.first_alike(index.info.num_frames).unique(return_inverse=True)
@@ -150,11 +147,10 @@ def decode_ahead(
     *,
     spec: BankSpec,
     num_workers: int,
-    allow_corrupt: bool = False,
 ) -> Generator[Iterator[Future[VideoClips]]]:
     """For every shard, its videos' futures; decoding runs on into the next shard."""
     videos = (video for _, group in todo for video in group)
-    decode = partial(decode_video, spec=spec, allow_corrupt=allow_corrupt)
+    decode = partial(decode_video, spec=spec)
     with closing(ordered_ahead(decode, videos, num_workers=num_workers, ahead=2 * num_workers + 2)) as futures:
         for _, group in todo:
             yield (next(futures) for _ in group)

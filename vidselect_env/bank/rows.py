@@ -20,6 +20,15 @@ class Rows:
         self.shape = (int(self._ends[-1]), *parts[0].shape[1:])
         self.dtype = parts[0].dtype
 
+    @property
+    def device(self) -> torch.device:
+        return self._parts[0].device
+
+    @property
+    def num_bytes(self) -> int:
+        """Of all rows, in memory or on disk."""
+        return sum(part.numel() * part.element_size() for part in self._parts)
+
     def part(self, number: int) -> Tensor:
         """The tensor of a shard."""
         return self._parts[number]

@@ -85,6 +85,7 @@ class BankSpec:
     bins_gmacs: those of a clip that keeps 1, 2, ... maps, of a classifier with similarity guided sampling.
     crops: of each clip that the classifier saw: 1, the centre; or 10, the four corners, the centre, and all five
         mirrored. With 10, `logits` and `features` have a second dimension of them.
+    allow_corrupt: damaged frames were taken as the decoder gave them; else their videos were skipped.
     """
 
     dataset: str
@@ -104,6 +105,7 @@ class BankSpec:
     signals: SignalSpec | None = None
     bins_gmacs: tuple[float, ...] = ()
     crops: int = 1
+    allow_corrupt: bool = False
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -140,7 +142,10 @@ class BankSpec:
         return self.signals.shape(field)
 
     def to_json(self) -> dict[str, Any]:
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        data = json.loads(json.dumps(dataclasses.asdict(self)))
+        if not self.allow_corrupt:  # as banks say it that were built before there was the choice
+            del data["allow_corrupt"]
+        return data
 
     @staticmethod
     def check_version(data: Any) -> None:
@@ -162,7 +167,7 @@ class BankSpec:
         """
         cls.check_version(data)
         try:
-            return from_json(cls, data)
+            return from_json(cls, {"allow_corrupt": False} | data)
         except ValueError as error:
             raise BankError(f"the spec of a bank is damaged: {error}") from error
 
@@ -173,4 +178,7 @@ class BankSpec:
     def difference(self, other: BankSpec) -> list[str]:
         """What differs, a line each: `grid: {...} here, {...} there`."""
         mine, theirs = self.to_json(), other.to_json()
-        return [f"{key}: {mine[key]} here, {theirs[key]} there" for key in mine if mine[key] != theirs[key]]
+        keys = dict.fromkeys((*mine, *theirs))
+        return [
+            f"{key}: {mine.get(key)} here, {theirs.get(key)} there" for key in keys if mine.get(key) != theirs.get(key)
+        ]

@@ -18,12 +18,13 @@ def targets_of(labels: Sequence[tuple[int, ...]], num_classes: int) -> Tensor:
     Raises:
         ValueError: a label is out of range.
     """
-    for label in chain.from_iterable(labels):
+    flat = list(chain.from_iterable(labels))
+    for label in flat:
         if not 0 <= label < num_classes:
             raise ValueError(f"label {label} is out of range: there are {num_classes} classes")
     targets = torch.zeros(len(labels), num_classes, dtype=torch.bool)
-    for row, classes in enumerate(labels):
-        targets[row, list(classes)] = True
+    rows = torch.arange(len(labels)).repeat_interleave(torch.tensor([len(each) for each in labels], dtype=torch.int64))
+    targets[rows, torch.tensor(flat, dtype=torch.int64)] = True
     return targets
 
 

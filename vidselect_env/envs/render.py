@@ -70,4 +70,4 @@ def thumbnails(source: Source, video: int, candidates: Tensor, *, height: int = 
 def video_index(source: Source, video: int) -> VideoIndex:
     """The frames of a video, or of the segment of its file that it is."""
     start_s, end_s = source.segments_s[video] if source.segments_s else (None, None)
-    return index_video(source.video_paths[video], start_s=start_s, end_s=end_s)
+    return index_video(source.video_paths[video], start_s=start_s, end_s=end_s, allow_corrupt=source.spec.allow_corrupt)

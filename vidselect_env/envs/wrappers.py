@@ -84,11 +84,11 @@ class RecordRollouts(SelectVectorWrapper):
         if isinstance(self._num_ended, Tensor):
             self._num_ended = self._num_ended.to(self.device)
 
-    def dump(self) -> None:
-        """Write the line that is due; nothing if nothing happened since the last."""
+    def dump(self) -> bool:
+        """Write the line that is due, with what else was recorded; whether there was one: no episode, no line."""
         num_ended = float(self._num_ended)
         if not num_ended:
-            return
+            return False
         means = {name: value.item() / num_ended for name, value in self._sums.items()}
         for name, value in means.items():
             self.logger.record(name, value)
@@ -99,6 +99,7 @@ class RecordRollouts(SelectVectorWrapper):
         self.logger.record("time/total_timesteps", self.num_steps)
         self.logger.dump(self.num_steps)
         self._sums, self._num_ended, self._last_dump = {}, 0, self.num_steps
+        return True
 
     def _record(self, returns: Tensor, infos: dict[str, Tensor], *, ended: Tensor) -> None:
         """Take in returns (B,) and infos of the episodes that have ended, (B,) bool."""

@@ -17,6 +17,8 @@ from torchmetrics.functional.classification import binary_average_precision
 def top_k_accuracy(probabilities: Tensor, targets: Tensor, *, k: int) -> float:
     """Share of videos with a label among their k most probable classes.
 
+    A video may have several labels, of which torchmetrics' own `top_k` knows one alone.
+
     torchmetrics counts that for one label a video (`multiclass_accuracy(top_k=)`), and for several only one video at a
     time (`retrieval_hit_rate`); a test compares this with both.
 

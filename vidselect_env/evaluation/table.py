@@ -93,8 +93,8 @@ def print_table(results: Sequence[Result], *, title: str, extra: Sequence[Column
 
 def print_unfolded(table: Table) -> None:
     """A table on the console, as wide as it needs to be: piped, a console has 80 columns."""
-    needed = Console(width=1000).measure(table).maximum
-    Console(width=max(Console().width, needed)).print(table)
+    needed = Console(width=1000, emoji=False).measure(table).maximum
+    Console(width=max(Console().width, needed), emoji=False).print(table)
 
 
 def write_csv(path: Path, results: Sequence[Result]) -> None:

@@ -159,12 +159,15 @@ def looks_spec(config: ExperimentConfig, classifier: ClipClassifier, fields: Col
         fields=tuple(fields),
         skim=skim_spec(config.grid) if "skim" in fields else None,
         signals=signal_spec(config.grid) if set(fields) & set(SIGNALS) else None,
+        allow_corrupt=config.grid.allow_corrupt,
     )
 
 
 def signals_of(config: GridConfig, wanted: Collection[str]) -> tuple[str, ...]:
     """The signals in the banks: the configuration's, or those that are wanted, in a fixed order."""
     if config.signals is not None:
+        if unknown := set(config.signals) - set(SIGNALS):
+            raise ValueError(f"signals ({', '.join(sorted(unknown))}) must be some of {', '.join(SIGNALS)}")
         return config.signals
     return tuple(signal for signal in SIGNALS if signal in wanted)
 
@@ -200,6 +203,7 @@ def dataset_bank(
         skim=skim_spec(grid),
         signals=signal_spec(grid) if signals else None,
         crops=grid.crops,
+        allow_corrupt=grid.allow_corrupt,
         device=config.classifier.torch_device,
         batch_size=grid.clips_per_batch,
         num_workers=grid.num_workers,

@@ -106,7 +106,7 @@ def _bank(folder: Path) -> Kept:
             about += f", {manifest.num_videos} videos"
             if not all((folder / shard.file).exists() for shard in manifest.shards):
                 state = "unfinished"
-    except (BankError, KeyError, TypeError) as error:
+    except BankError as error:
         state, about = "useless", str(error).replace(str(folder), folder.name)
     return _measured(folder, "bank", about, state)
 

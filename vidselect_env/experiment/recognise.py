@@ -31,6 +31,7 @@ class Recognition:
     frames: (M, 2) the first and the last frame of each classified clip, numbers in the file.
     num_candidates: clips of the grid that were looked at.
     milliseconds: of `index`, `look`, `score`, `decode` and `classify`.
+    looking_gmacs, clip_gmacs: multiply-adds of choosing, and of classifying one clip (at most), in units of 1e9.
     """
 
     probabilities: Tensor
@@ -39,6 +40,8 @@ class Recognition:
     frames: Tensor
     num_candidates: int
     milliseconds: dict[str, float] = field(default_factory=dict)
+    looking_gmacs: float = 0.0
+    clip_gmacs: float = 0.0
 
 
 def recognise(
@@ -68,7 +71,7 @@ def recognise(
             looks at, or the selector chooses nothing in it.
     """
     started_s = time.perf_counter()
-    index = index_video(path, start_s=start_s, end_s=end_s, keep_packets=True)
+    index = index_video(path, start_s=start_s, end_s=end_s, allow_corrupt=spec.allow_corrupt, keep_packets=True)
     index_ms = 1000 * (time.perf_counter() - started_s)
     found = recognise_indexed(index, selector, classifier=classifier, spec=spec, problem=problem)
     return replace(found, milliseconds={"index": index_ms, **found.milliseconds})
@@ -119,6 +122,8 @@ def recognise_indexed(
         frames=chosen[:, [0, -1]] + index.first,
         num_candidates=len(source.first_alike(candidates[:0], candidates).unique()),
         milliseconds=clock.laps,
+        looking_gmacs=selector.cost_gmacs(choosing.shapes) * choosing.num_contexts,
+        clip_gmacs=spec.classifier_gmacs,
     )
 
 

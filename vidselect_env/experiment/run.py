@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
+import resource
 import subprocess
+import sys
 from collections.abc import Collection
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
 
-from vidselect_env.files import write_json
+from vidselect_env.files import make_folder, write_json
 
 CONFIG, HEAD = "config.json", "head.safetensors"
 WEIGHTS = "weights.safetensors"  # of a classifier that the run trained
@@ -28,7 +31,7 @@ def new_run_folder(parent: Path, name: str) -> Path:
     for suffix in ["", *(f"-{number}" for number in range(2, 1000))]:
         folder = parent / f"{stem}{suffix}"
         try:
-            folder.mkdir(parents=True)
+            make_folder(folder, exist_ok=False)
         except FileExistsError:
             continue
         return folder
@@ -57,7 +60,7 @@ def claim_results(folder: Path, *, free: Collection[str], **section: Any) -> Non
         ValueError: the folder holds results of other settings; the message says which differ.
     """
     [(name, config)] = section.items()
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     wanted = json.loads(json.dumps(dataclasses.asdict(config), default=str))
     if (folder / CONFIG).exists():
         theirs, mine = (flat(each) for each in (read_config(folder).get(name, {}), wanted))
@@ -95,6 +98,15 @@ def read_config(folder: Path) -> dict[str, Any]:
             f"{str(folder)!r} was saved in run format {found}, and this version reads {RUN_FORMAT}: train it again"
         )
     return config
+
+
+def memory_used() -> str:
+    """The most memory that this process has had, resident and on a GPU, in words."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    words = f"{most / 2**30:.2f} GiB resident at most"
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        words += f", {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB on the GPU"
+    return words
 
 
 def run_logger(folder: Path) -> Logger:

@@ -34,7 +34,7 @@ class ClipJitter:
 
     def __post_init__(self) -> None:
         if not 0 < self.scales[0] <= self.scales[1]:
-            raise ValueError(f"scale jitter {self.scales} must be a smallest and a largest factor above 0")
+            raise ValueError(f"scale_jitter {self.scales} must be a smallest and a largest factor above 0")
         for name in ("brightness", "colour"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} ({getattr(self, name)}) must be at least 0 and below 1")

@@ -130,13 +130,18 @@ class FrameNumbers:
         self._sequence_of: dict[int, int] = {}
         self._last: int | None = None
         self._is_known = True
+        self.is_reference = True
         if self._length_size:
             self._read_avcc(extradata)
         else:
             self._find_slice(extradata)
 
     def misses_one(self, packet: Packet[VideoStream]) -> bool:
-        """Whether a frame is missing, or one too many, before this packet's."""
+        """Whether a frame is missing, or one too many, before this packet's.
+
+        Afterwards `is_reference` tells whether others may be made from this packet's frame.
+        """
+        self.is_reference = True
         if packet.has_sidedata("new_extradata"):
             self._is_known = False  # a file put together from several: its numbers are not followed further
         if not self._is_known:
@@ -146,6 +151,7 @@ class FrameNumbers:
         if found is None:
             return False
         head = content[found : found + SLICE_BYTES]
+        self.is_reference = bool(head[0] >> 5 & 3)  # nal_ref_idc, the same in all slices of a picture
         bits = _Bits(head)
         _ = bits.exp_golomb(), bits.exp_golomb()  # its place in the picture, and kind
         sequence = self._sequences.get(self._sequence_of.get(bits.exp_golomb(), -1))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vidselect_env.video.errors import VideoError
 from vidselect_env.video.limits import DEFAULT_LIMITS, VideoLimits
-from vidselect_env.video.opening import KeptPackets, decode_packet, open_video
+from vidselect_env.video.opening import KEPT_BYTES, KeptPackets, decode_packet, open_video
 from vidselect_env.video.segment import check_segment, frames_shown
 
 
@@ -128,11 +128,11 @@ def index_video(
             than one frame after it.
     """
     check_segment(start_s, end_s)
-    kept = KeptPackets() if keep_packets else None
     with ExitStack() as file:
         container, stream = file.enter_context(open_video(path, allow_corrupt=allow_corrupt, limits=limits))
+        kept = KeptPackets() if keep_packets and container.size <= KEPT_BYTES else None
         index = _index_packets(path, container, stream, allow_corrupt=allow_corrupt, limits=limits, kept=kept)
-        if index is not None and kept is not None:
+        if index is not None and kept is not None:  # else the file is read once more
             kept.keep_open(file, stream)
     if index is None:
         with open_video(path, allow_corrupt=allow_corrupt, limits=limits) as (container, stream):
@@ -189,21 +189,22 @@ def _index_packets(
     entries: list[tuple[int | None, bool]] = []
     first_key_pts: int | None = None
     first_frame: VideoFrame | None = None
-    for packet in container.demux(stream):
+    for packet in container.demux(stream):  # a long file has very many
         if kept is not None:
             kept.add(packet)
-        is_last = packet.size == 0  # the empty packet that ends a stream and flushes the decoder
-        num_packets += not is_last
-        if first_key_pts is None and packet.is_keyframe:
-            first_key_pts = packet.pts
-        if first_key_pts is None:
-            continue
-        if first_frame is None:
+        if packet.size:  # the empty packet ends a stream and flushes the decoder
+            num_packets += 1
+            if num_packets > limits.frames:
+                limits.check(path, frames=num_packets)
+            shown, starts = packet.pts, packet.is_keyframe
+            if first_key_pts is None:
+                first_key_pts = shown if starts else None
+                if first_key_pts is None:
+                    continue
+            if not packet.is_discard:
+                entries.append((shown, starts))
+        if first_frame is None and first_key_pts is not None:
             first_frame = next(iter(decode_packet(packet, allow_corrupt=allow_corrupt)), None)
-        if not is_last and not packet.is_discard:
-            entries.append((packet.pts, packet.is_keyframe))
-            if len(entries) > limits.frames:
-                limits.check(path, frames=len(entries))
     num_promised = len(stream.index_entries)
     if "mov" in container.format.name and num_packets < num_promised:
         raise VideoError(path, f"it is cut short: it has {num_packets} of {num_promised} frames")

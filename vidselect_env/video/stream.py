@@ -115,7 +115,8 @@ def _run_frames(
     number_of = {pts: number for number, pts in enumerate(index.pts.tolist())}
     with _opened(path, index, num_threads, export_vectors) as (stream, packets_from):
         for key, start, stop in runs:
-            decoder = Decoder(stream, index, key)
+            needed = None if export_vectors else frozenset(index.pts[wanted[start:stop]].tolist())
+            decoder = Decoder(stream, index, key, needed=needed)
             frames = decoder.decode(packets_from(key))
             numbered = _numbered(path, frames, index, key, number_of)
             if index.allow_corrupt:

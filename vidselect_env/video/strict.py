@@ -30,14 +30,19 @@ class Decoder:
     Args:
         stream: opened as the index says.
         key: number of the keyframe sought; 0 stands for the start of the file.
+        needed: timestamps of the frames that are wanted, in the index's units. A frame of H.264 that is none of them,
+            and that no other is made from, is not decoded. None decodes all.
     """
 
-    def __init__(self, stream: VideoStream, index: VideoIndex, key: int) -> None:
+    def __init__(
+        self, stream: VideoStream, index: VideoIndex, key: int, *, needed: frozenset[int] | None = None
+    ) -> None:
         self._index, self._codec = index, stream.codec_context
         self._start = int(index.pts[key]) if key else None
         self._is_strict = not index.allow_corrupt
         is_h264 = index.info.codec == "h264"
         self._numbers = FrameNumbers(self._codec.extradata or b"") if self._is_strict and is_h264 else None
+        self._needed = needed if index.has_timestamps else None
         self._sent: dict[int | None, int] = {}  # timestamp: place in the order of decoding
         self._out: deque[VideoFrame] = deque()  # of the packet that was decoded last
         self._fault: VideoError | None = None  # the first, of the packet at place `_fault_place`
@@ -62,6 +67,8 @@ class Decoder:
         place = self._sent[packet.pts] = len(self._sent)
         if reason := self._fault_of(packet):
             self._note(place, packet.pts, reason)
+        elif self._can_skip(packet):
+            return
         try:
             self._out.extend(packet.decode())
         except av.FFmpegError as error:
@@ -107,6 +114,12 @@ class Decoder:
         if self._numbers is not None and self._numbers.misses_one(packet):
             return "a frame that it is made from is missing, or comes twice"
         return None
+
+    def _can_skip(self, packet: Packet[VideoStream]) -> bool:
+        """Whether nobody wants what is in a packet, nor is anything made from it."""
+        if self._needed is None or self._numbers is None or not packet.size:
+            return False
+        return not self._numbers.is_reference and packet.pts not in self._needed
 
     def _note(self, place: int, pts: int | None, reason: str, *, cause: Exception | None = None) -> None:
         if self._fault is None and self._is_strict and not self._is_before(pts):

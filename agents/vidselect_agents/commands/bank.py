@@ -18,6 +18,7 @@ from vidselect_env.evaluation.adaptive import adaptive_cost, describe
 from vidselect_env.experiment.run import HEAD
 from vidselect_env.files import sha256_of
 from vidselect_env.fitting.head import bank_head, cross_fitted, load_head, save_head, with_head
+from vidselect_env.seeding import deterministic
 
 
 def run(config: BankConfig) -> None:
@@ -45,6 +46,7 @@ def spec_of(config: BuildConfig, dataset: VideoDataset, classifier: ClipClassifi
         num_clips=config.candidates,
         fields=config.fields,
         crops=config.crops,
+        allow_corrupt=config.allow_corrupt,
         skim=SkimSpec(num_frames=config.skim_frames, resize=size, crop=size),
     )
 
@@ -65,17 +67,18 @@ def build(config: BuildConfig) -> ClipBank:
     """Build and describe it."""
     dataset, classifier = load(config), config.make_classifier()
     spec = spec_of(config, dataset, classifier)
-    bank = build_bank(
-        config.out,
-        dataset,
-        classifier,
-        spec=spec,
-        batch_size=config.batch_size,
-        num_workers=config.num_workers,
-        device=config.torch_device,
-        on_error=config.on_error,
-        engine=engine_of(config),
-    )
+    with deterministic(config.deterministic):
+        bank = build_bank(
+            config.out,
+            dataset,
+            classifier,
+            spec=spec,
+            batch_size=config.batch_size,
+            num_workers=config.num_workers,
+            device=config.torch_device,
+            on_error=config.on_error,
+            engine=engine_of(config),
+        )
     _print(bank.summary())
     if spec.bins_gmacs:
         _print(f"cost        {describe(adaptive_cost(bank))}")
@@ -128,4 +131,4 @@ def check_head(head: nn.Linear, bank: ClipBank, file: Path) -> None:
 
 
 def _print(text: str) -> None:
-    Console(highlight=False, soft_wrap=True, markup=False).print(text)
+    Console(highlight=False, soft_wrap=True, markup=False, emoji=False).print(text)

@@ -119,4 +119,4 @@ def _write_csv(path: Path, results: Sequence[TimedResult]) -> None:
 
 
 def _print(text: str, style: str | None = None) -> None:
-    Console(highlight=False, soft_wrap=True, markup=False).print(text, style=style)
+    Console(highlight=False, soft_wrap=True, markup=False, emoji=False).print(text, style=style)

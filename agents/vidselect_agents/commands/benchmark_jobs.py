@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from tqdm import tqdm
@@ -21,7 +21,7 @@ from tqdm import tqdm
 from vidselect_agents.base import FILE_NAME
 from vidselect_agents.commands.benchmark_ray import work_on_ray
 from vidselect_agents.registry import UNTRAINED, make_agent, needs_of, settings_of
-from vidselect_agents.settings import with_settings
+from vidselect_agents.settings import NoSettings, with_settings
 from vidselect_env.envs.contract import Needs
 from vidselect_env.envs.memory import keep_freed_batches
 from vidselect_env.envs.wrappers import RecordRollouts
@@ -31,7 +31,8 @@ from vidselect_env.experiment.banks import Experiment, make_experiment
 from vidselect_env.experiment.config import ExperimentConfig, changed
 from vidselect_env.experiment.problems import batched, make_problem, steps_of
 from vidselect_env.experiment.run import run_logger
-from vidselect_env.files import write_json
+from vidselect_env.files import clear_leftovers, make_folder, write_json
+from vidselect_env.settings import typed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +132,8 @@ def one(
 ) -> None:
     """Train and evaluate one agent with one seed, and write its result."""
     file = result_file(out, agent, seed)
-    file.parent.mkdir(exist_ok=True, parents=True)
+    make_folder(file.parent)
+    clear_leftovers(file.parent)
     needs, environment = needs_with_settings(agent)
     config = experiment.config if environment is None else changed(experiment.config, environment=environment)
     selector, timing = _trained(
@@ -196,11 +198,16 @@ def parse_agent(text: str) -> tuple[str, dict[str, Any]]:
     if wrong := [setting for setting in settings if "=" not in setting]:
         raise ValueError(f"setting {wrong[0]!r} of agent {text!r} must be NAME=VALUE")
     pairs = dict(setting.split("=", 1) for setting in settings)
-    own = {} if name in REFERENCES else vars(settings_of(name))
-    return name, {
-        key: tuple(value.split("+")) if isinstance(own.get(key), tuple) else _value(value)
-        for key, value in pairs.items()
-    }
+    own = NoSettings() if name in REFERENCES else settings_of(name)
+    hints = get_type_hints(type(own))
+    given: dict[str, Any] = {}
+    for key, value in pairs.items():
+        given[key] = tuple(value.split("+")) if isinstance(getattr(own, key, None), tuple) else _value(value)
+        if key in hints:
+            given[key] = typed(given[key], hints[key], name=key)
+        elif hints and key != "environment":
+            raise ValueError(f"agent {name!r} has no setting {key!r}: it has {', '.join(hints)}")
+    return name, given
 
 
 def result_file(out: Path, agent: str, seed: int, *, kept: int | None = None) -> Path:

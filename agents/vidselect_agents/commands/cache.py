@@ -59,4 +59,4 @@ def _size(kept: Sequence[Kept]) -> int:
 
 
 def _print(text: str) -> None:
-    Console(highlight=False, soft_wrap=True, markup=False).print(text)
+    Console(highlight=False, soft_wrap=True, markup=False, emoji=False).print(text)

@@ -17,6 +17,7 @@ from vidselect_env.experiment.run import new_run_folder, read_config, run_logger
 from vidselect_env.fitting.head import bank_head, with_head
 from vidselect_env.fitting.processes import ALONE, Processes, torchrun_processes
 from vidselect_env.fitting.training import fit
+from vidselect_env.seeding import deterministic
 from vidselect_env.settings import from_json
 
 
@@ -44,6 +45,11 @@ def train(config: ClassifierConfig, folder: Path | None, processes: Processes = 
     """Train into a run folder, whose `weights.safetensors` every `--weights` option takes; None for a new one."""
     if config.head_only and processes.count > 1:
         raise ValueError("head_only is fitted by one process: start it without torchrun")
+    with deterministic(config.deterministic):
+        _train(config, folder, processes)
+
+
+def _train(config: ClassifierConfig, folder: Path | None, processes: Processes) -> None:
     classifier = config.make_classifier(seed=config.seed)  # first: it is quick, and wrong names are found
     train_set, test_set = _sets(config, processes)
     if folder is None and processes.is_first:
@@ -74,7 +80,8 @@ def train(config: ClassifierConfig, folder: Path | None, processes: Processes = 
     if not processes.is_first:
         return
     Console().print(f"Top-1 of single test clips: {100 * accuracy:.1f} %", highlight=False)
-    Console().print(f"weights: {folder / 'weights.safetensors'}", highlight=False, soft_wrap=True, markup=False)
+    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+    console.print(f"weights: {folder / 'weights.safetensors'}")
 
 
 def _sets(config: ClassifierConfig, processes: Processes) -> list[VideoDataset]:

@@ -26,6 +26,7 @@ from vidselect_env.evaluation.references import REFERENCES, Reference
 from vidselect_env.evaluation.report import sweep_budgets, write_report
 from vidselect_env.evaluation.table import print_table, write_csv
 from vidselect_env.experiment.banks import Experiment
+from vidselect_env.experiment.run import memory_used
 
 
 def report(folder: Path, agent: Any, experiment: Experiment, *, name: str, seed: int, facts: Mapping[str, Any]) -> None:
@@ -39,12 +40,12 @@ def report(folder: Path, agent: Any, experiment: Experiment, *, name: str, seed:
     sweep = sweep_budgets(selectors, test)
     write_csv(folder / "results.csv", results)
     write_csv(folder / "sweep.csv", [result for at in sweep.values() for result in at])
-    classifier = f"{experiment.config.classifier.classifier}, {spec.classifier_gmacs:.4g} GMACs a clip"
     told = {
         "test videos": f"{results[0].num_videos} of {data.dataset}, split {data.test_split}",
-        "classifier": classifier,
+        **classifier_facts(experiment),
         "problem": test.description,
         **facts,
+        "memory": memory_used(),
     }
     title = f"{name} on {data.dataset}"
     pictures = draw_pictures(folder, agent, test, name=name)
@@ -53,11 +54,25 @@ def report(folder: Path, agent: Any, experiment: Experiment, *, name: str, seed:
         plot_bins(experiment.test.bank.field("num_bins").joined(), folder / "bins.png")
         pictures["Clips by the number of maps that they keep"] = "bins.png"
     dashed = [each for each in selectors if each != name]
-    path = write_report(folder, results, sweep, title=title, facts=told, pictures=pictures, references=dashed)
     pages = video_pages(agent, cast(Selector, selectors["uniform"]), test, results=by_name, name=name)
     page = write_page(folder, results, sweep, pages, title=title, agent=name, facts=told, references=dashed)
+    path = write_report(folder, results, sweep, title=title, facts=told, pictures=pictures, references=dashed)
     print_table(results, title=title)
-    Console().print(f"report: {path} and {page.name}", highlight=False, soft_wrap=True, markup=False)
+    Console(emoji=False).print(f"report: {path} and {page.name}", highlight=False, soft_wrap=True, markup=False)
+
+
+def classifier_facts(experiment: Experiment) -> dict[str, str]:
+    """Which classifier and weights, whether a head was fitted, and which test videos could not be read."""
+    options, spec = experiment.config.classifier, experiment.test.spec
+    told = {
+        "classifier": f"{options.classifier}, {spec.classifier_gmacs:.4g} GMACs a clip",
+        "weights": f"{options.weights}, sha256 {spec.weights_sha256[:12]}",
+    }
+    if (head := experiment.head) is not None:
+        told["head"] = f"fitted on the training videos: {head.in_features} features, {head.out_features} classes"
+    if skipped := experiment.test.bank.skipped:
+        told["skipped"] = "; ".join(f"{path} ({reason})" for path, reason in skipped)
+    return told
 
 
 def references(test: SelectionProblem, *, seed: int) -> dict[str, Selector | Reference]:

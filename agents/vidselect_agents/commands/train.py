@@ -28,7 +28,9 @@ from vidselect_env.experiment.banks import Experiment, make_experiment
 from vidselect_env.experiment.problems import batched, check_options, steps_of
 from vidselect_env.experiment.run import HEAD, new_run_folder, run_logger, write_config
 from vidselect_env.experiment.summary import describe_problem
+from vidselect_env.files import clear_leftovers
 from vidselect_env.fitting.head import save_head
+from vidselect_env.seeding import deterministic
 
 
 def run(chosen: ResumeConfig | RecipeConfig | tuple[TrainConfig, Any]) -> None:
@@ -53,6 +55,7 @@ def resume(folder: Path, *, trust: bool = False) -> Path:
     check_resumable(config.agent)
     if (folder / REPORT).exists():
         raise ValueError(f"{str(folder)!r} is finished: there is nothing to go on with")
+    clear_leftovers(folder)
     return train(config, settings, folder=folder)
 
 
@@ -62,16 +65,23 @@ def train(config: TrainConfig, settings: Any, *, folder: Path | None = None) -> 
     Args:
         folder: of a run that goes on; None for a new one.
     """
+    with deterministic(config.deterministic):
+        return _train(config, settings, folder)
+
+
+def _train(config: TrainConfig, settings: Any, folder: Path | None) -> Path:
     if config.checkpoint_every:
         check_resumable(config.agent)
     if config.agent in REFERENCES:
         raise ValueError(f"agent {config.agent!r} sees the answers: it is a row of every report, and learns nothing")
     needs = needs_of(config.agent, settings)
     check_options(config.problem, needs)
-    resumed, folder = folder is not None, folder or new_run_folder(config.runs, config.agent.replace(":", "."))
+    resumed = folder is not None
+    name = config.agent.replace(":", ".")
     if isinstance(settings, DSNConfig) and settings.joint:
-        return train_jointly(config, settings, folder=folder, resumed=resumed)
+        return train_jointly(config, settings, folder=folder or new_run_folder(config.runs, name), resumed=resumed)
     experiment = make_experiment(config, signals=needs.fields or ())
+    folder = folder or new_run_folder(config.runs, name)
     logger = run_logger(folder)
     env = RecordRollouts(batched(experiment.train_problem(needs), num_envs=config.num_envs), logger)
     for line in describe_problem(env.problem):
@@ -127,7 +137,9 @@ class _Evaluations:
             result = evaluate(agent, self.problem, name="agent")
             self.env.logger.record("eval/top1", result.top1)
             self.env.logger.record("eval/clips_per_video", result.clips_per_video)
-            self.env.dump()
+            if not self.env.dump():  # a line of rollouts was just written: this is one of its own
+                self.env.logger.record("time/total_timesteps", self.env.num_steps)
+                self.env.logger.dump(self.env.num_steps)
         self.checkpoints.write_if_due(agent, next_evaluation=self.next_step)
         return True
 

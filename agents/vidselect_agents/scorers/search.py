@@ -15,7 +15,7 @@ from vidselect_env.envs.search.state import SearchView
 
 
 class LookNetwork(nn.Module):
-    """Looks at each candidate by itself, and guesses what the classifier would say of it.
+    """Looks at each candidate by itself, and guesses how sure of the label the classifier would be.
 
     Args:
         backbone: one candidate's observation to features; has `feature_dim`.
@@ -31,7 +31,7 @@ class LookNetwork(nn.Module):
         self.num_outputs = width + 1
 
     def forward(self, observations: Tensor) -> Tensor:
-        """(B, K, ...) -> (B, K, D) float32, the last the logit of the label's probability at that candidate."""
+        """(B, K, ...) -> (B, K, D) float32, the last the guess, larger for a better candidate."""
         kept = self.kept(self.backbone(observations.flatten(0, 1)))
         return torch.cat([kept, self.guess(kept)], -1).view(*observations.shape[:2], -1)
 
@@ -66,6 +66,7 @@ class SearchNetwork(nn.Module):
         self.next = nn.Linear(width, 1)
         self.stop = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
         self.value = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
+        self.trust = nn.Parameter(torch.ones(()))  # in the guess: at first it goes where the looks are best
         for parameter in [*self.next.parameters(), *self.stop[-1].parameters()]:  # every action is as likely at first
             nn.init.zeros_(parameter)
 
@@ -77,7 +78,8 @@ class SearchNetwork(nn.Module):
         mean = rows.sum(1) / valid.sum(1, keepdim=True)
         pooled = torch.relu(self.pooled(torch.cat([mean, rows.amax(1)], -1)))
         rows = torch.relu(self.own(rows) + self.shared(pooled)[:, None])
-        logits = torch.cat([self.next(rows).squeeze(-1), self.stop(pooled)], -1)
+        going = self.next(rows).squeeze(-1) + self.trust * looked[..., -1] * view.seen
+        logits = torch.cat([going, self.stop(pooled)], -1)
         return Decision(logits.masked_fill(~view.mask, -torch.inf), self.value(pooled).squeeze(-1))
 
     def gmacs(self, num_candidates: int) -> float:

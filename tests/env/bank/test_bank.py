@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from vidselect_classifiers import make_classifier
-from vidselect_env.bank import BankError, ClipBank, Rows, SkimSpec, bank_spec, build_bank, open_bank
+from vidselect_env.bank import BankError, BankSpec, ClipBank, Rows, SkimSpec, bank_spec, build_bank, open_bank
 from vidselect_env.datasets import load_dataset
 from vidselect_env.video.decode import FrameSize, read_clips
 from vidselect_env.video.errors import VideoError
@@ -238,3 +238,23 @@ def test_ten_crops_of_the_whole_frame_are_refused(video_folder):
     dataset = load_dataset(f"folder:{video_folder}", split="train")
     with pytest.raises(ValueError, match=r"ten crops \(32, 32\) must be smaller than the frames, \(32, 32\)"):
         bank_spec(dataset, make_classifier("tiny_r3d", num_classes=2), crops=10)
+
+
+def test_a_damaged_video_is_skipped_or_where_allowed_taken_and_the_bank_says_so(tmp_path, make_video):
+    for name in ("damaged", "good"):
+        make_video(tmp_path / "set" / "train" / "a" / f"{name}.mp4", num_frames=30, seed=1)
+    file = tmp_path / "set" / "train" / "a" / "damaged.mp4"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 400] = bytes(range(200)) * 2
+    file.write_bytes(data)
+    dataset, model = load_dataset(f"folder:{tmp_path / 'set'}", split="train"), classifier()
+    built = {}
+    for allowed in (False, True):
+        spec = bank_spec(dataset, model, num_clips=3, skim=SKIM, allow_corrupt=allowed)
+        assert BankSpec.from_json(spec.to_json()) == spec
+        built[allowed] = build_bank(tmp_path / str(allowed), dataset, model, spec=spec, progress=False)
+    assert [Path(path).name for path in built[False].video_paths] == ["good.mp4"]
+    assert [Path(path).name for path, _ in built[False].skipped] == ["damaged.mp4"]
+    assert [Path(path).name for path in built[True].video_paths] == ["damaged.mp4", "good.mp4"]
+    with pytest.raises(BankError, match="allow_corrupt: True here, None there"):
+        build_bank(tmp_path / "True", dataset, model, spec=built[False].spec, progress=False)

@@ -160,6 +160,11 @@ def test_activitynet_segments_are_spans(activitynet, names, capsys):
         load_dataset(f"activitynet:{activitynet}", split="test")
 
 
+def test_what_is_learned_on_beside_an_official_val_is_all_of_train(activitynet, names):
+    fit = load_dataset(f"activitynet:{activitynet}", split="fit")
+    assert names(fit) == names(load_dataset(f"activitynet:{activitynet}", split="train"))
+
+
 def test_activitynet_errors(activitynet):
     file = activitynet / "activity_net.v1-3.min.json"
     content = json.loads(file.read_text())

@@ -13,6 +13,7 @@ from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.clip_select import ClipSelectProblem
 from vidselect_env.envs.scalar import SelectEnv
 from vidselect_env.envs.sources import BankSource, LiveSource
+from vidselect_env.experiment.run import memory_used
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +102,24 @@ def test_every_video_is_decoded_once_while_it_is_needed(tmp_path, video_folder, 
         source.prefetch(batches[min(number + 1, 3)])
     source.close()
     assert sorted(decoded) == sorted(video.path for video in dataset.videos)
+
+
+def test_what_is_never_asked_for_is_never_read(make_bank, monkeypatch):
+    bank, read = make_bank(), []
+    for name, rows in bank.fields.items():
+        for method in ("take", "to"):
+            real = getattr(rows, method)
+            monkeypatch.setattr(rows, method, lambda *args, real=real, name=name: read.append(name) or real(*args))
+    problem = ClipSelectProblem(BankSource(bank), observation="skim")
+    env = SelectVectorEnv(problem, num_envs=4)
+    env.reset(seed=0)
+    env.step(torch.zeros(4, 6, dtype=torch.int64))
+    assert set(read) == {"skim"}
+    with pytest.raises(ValueError, match="the bank has no field 'mel': it has logits, features, skim"):
+        problem.source.observe("mel", torch.tensor([0]), torch.tensor([[0]]))
+
+
+def test_memory_is_said_in_gigabytes():
+    words = memory_used()
+    assert 0.05 < float(words.split()[0]) < 100
+    assert words.startswith(f"{float(words.split()[0]):.2f} GiB resident at most")

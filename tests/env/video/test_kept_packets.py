@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,6 +12,7 @@ from vidselect_env.video import opening
 from vidselect_env.video.decode import FrameSize, read_clips
 from vidselect_env.video.errors import VideoError
 from vidselect_env.video.index import index_video
+from vidselect_env.video.stream import stream_frames
 
 SIZE = FrameSize((64, 80), (48, 48))
 
@@ -81,3 +83,23 @@ def test_damage_in_kept_packets_is_an_error(tmp_path, video):
     index = index_video(broken, keep_packets=True)
     with pytest.raises(VideoError, match=r"is damaged|cannot decode"):
         read_clips(broken, torch.arange(40)[None], sizes=[SIZE], index=index)
+
+
+def test_frames_that_nobody_wants_or_refers_to_are_not_decoded(tmp_path, write_frames, pan):
+    """Of I b B b P, with B a reference, a reader of frame 8 decodes 0, 2, 4, 6 and 8, and of frame 7 that one too."""
+    path = write_frames(
+        tmp_path / "b.mp4", list(pan((2, 1), 25)), x264="keyint=30:bframes=3:b-adapt=0:b-pyramid=normal:scenecut=0"
+    )
+    index = index_video(path)
+
+    def decoded(*wanted):
+        frames = stream_frames(path, np.array(wanted), index=index)
+        return [number for number, _ in frames]
+
+    assert decoded(8) == [0, 2, 4, 6, 8]
+    assert decoded(7, 8) == [0, 2, 4, 6, 7, 8]
+    every = decoded(*range(25))
+    assert every == list(range(25))
+    [alone] = read_clips(path, torch.tensor([[7]]), sizes=[SIZE], index=index)
+    [among] = read_clips(path, torch.arange(25)[None], sizes=[SIZE], index=index)
+    assert torch.equal(alone[0, 0], among[0, 7])

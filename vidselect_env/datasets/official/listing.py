@@ -91,7 +91,8 @@ def assemble(listing: Listing, tree: Tree, *, name: str, split: str, report: Rep
     report.contradiction("labels that are no class", unknown)
     if not listing.may_share:
         keys = {part: {entry.key for entry in listing.splits[part]} for part in listing.splits}
-        others = [part for part in keys if split not in ("all", part)]
+        own = _learned_on(split, listing)
+        others = [part for part in keys if own not in ("all", part)]
         shared = [entry.key for entry in entries if any(entry.key in keys[part] for part in others)]
         report.contradiction(f"listed in {' or '.join(others)} too", shared)
     missing = [entry.key for entry in entries if entry.key not in listing.paths]
@@ -114,9 +115,13 @@ def assemble(listing: Listing, tree: Tree, *, name: str, split: str, report: Rep
     return VideoDataset(name=name, split=split, class_names=listing.class_names, videos=videos)
 
 
+def _learned_on(split: str, listing: Listing) -> str:
+    """The listed split that a name stands for: `fit` is `train` where there is a `val` of its own."""
+    return "train" if split == "fit" and {"train", "val"} <= set(listing.splits) else split
+
+
 def _of_split(listing: Listing, split: str, subject: str) -> Iterable[Entry]:
-    if split == "fit" and {"train", "val"} <= set(listing.splits):
-        split = "train"
+    split = _learned_on(split, listing)
     if split == "all":
         return chain.from_iterable(listing.splits.values())
     if split not in listing.splits:

@@ -11,8 +11,11 @@ import torch
 from torch import Tensor
 
 from vidselect_env.bank import BankError, ClipBank
+from vidselect_env.bank.rows import Rows
 from vidselect_env.bank.spec import OUTPUTS
 from vidselect_env.datasets.labels import padded_spans
+
+MOST_DEVICE_BYTES = 8 << 30  # of a field
 
 
 class BankSource:
@@ -20,13 +23,16 @@ class BankSource:
 
     Args:
         bank: with `logits`, and the field that the environment observes.
-        device: where answers are given. Off the CPU all fields are moved there; on it they stay memory-mapped, but
-            for features.
+        device: where answers are given. A field is taken when it is first asked for. On the CPU all but features stay
+            memory-mapped; off it they are moved there, unless they are larger than `most_device_bytes`: those stay
+            memory-mapped on the host, and go to the device in pinned batches.
     """
 
     knows_all = True
 
-    def __init__(self, bank: ClipBank, *, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self, bank: ClipBank, *, device: str | torch.device = "cpu", most_device_bytes: int = MOST_DEVICE_BYTES
+    ) -> None:
         if bank.spec.crops > 1:
             raise BankError(
                 f"the bank has {bank.spec.crops} crops a clip: take one of them, bank.crop(4) is the centre"
@@ -38,6 +44,7 @@ class BankSource:
                 "`vidselect bank head` fits one"
             )
         self.bank = bank
+        self._most_bytes = most_device_bytes
         self.spec = bank.spec
         self.device = torch.device(device)
         self.targets = bank.targets.to(self.device)
@@ -50,10 +57,7 @@ class BankSource:
         self._first_alike = _first_alike(bank).to(self.device)
         self._starts = bank.offsets[:-1].to(self.device)
         self._probabilities = bank.field("logits").joined().float().softmax(-1).to(self.device)
-        self._fields = {
-            name: rows if name not in OUTPUTS and self.device.type == "cpu" else rows.to(self.device)
-            for name, rows in bank.fields.items()
-        }
+        self._taken: dict[str, Rows] = {}
         shapes = {name: tuple(rows.shape[1:]) for name, rows in bank.fields.items()}
         self.shapes: Mapping[str, tuple[int, ...]] = shapes | {"predictions": (bank.num_classes,)}
         self._bins_gmacs = torch.tensor(bank.spec.bins_gmacs, device=self.device)
@@ -61,10 +65,11 @@ class BankSource:
     def observe(self, field: str, videos: Tensor, candidates: Tensor) -> Tensor:
         if field == "predictions":
             return self.probabilities(videos, candidates)
-        if field not in self._fields:
-            raise BankError(f"the bank has no field {field!r}: it has {', '.join(self._fields)}")
-        rows = self._rows(videos, candidates)
-        return self._fields[field].take(rows.view(-1)).view(*rows.shape, *self._fields[field].shape[1:])
+        rows, held = self._rows(videos, candidates), self._field(field)
+        found = held.take(rows.view(-1).to(held.device)).view(*rows.shape, *held.shape[1:])
+        if found.device == self.device:
+            return found
+        return found.pin_memory().to(self.device, non_blocking=True)
 
     def probabilities(self, videos: Tensor, candidates: Tensor) -> Tensor:
         rows = self._rows(videos, candidates)
@@ -74,7 +79,7 @@ class BankSource:
         if not self.spec.bins_gmacs:
             return torch.full(candidates.shape, self.spec.classifier_gmacs, device=self.device)
         rows = self._rows(videos, candidates)
-        kept = self._fields["num_bins"].take(rows.view(-1)).view(rows.shape)
+        kept = self._field("num_bins").take(rows.view(-1)).view(rows.shape)
         return self._bins_gmacs[kept - 1]
 
     def first_alike(self, videos: Tensor, candidates: Tensor) -> Tensor:
@@ -87,6 +92,14 @@ class BankSource:
 
     def prefetch(self, videos: Tensor) -> None:
         """Nothing to do: all is at hand."""
+
+    def _field(self, name: str) -> Rows:
+        """A field, where it is answered from, since it was asked for first: what nobody looks at is not read."""
+        if name not in self._taken:
+            rows = self.bank.field(name)
+            stays = name not in OUTPUTS and (self.device.type == "cpu" or rows.num_bytes > self._most_bytes)
+            self._taken[name] = rows if stays else rows.to(self.device)
+        return self._taken[name]
 
     def _rows(self, videos: Tensor, candidates: Tensor) -> Tensor:
         return self._starts[videos][:, None] + candidates

@@ -46,8 +46,19 @@ def _unfolded(arguments: Sequence[str]) -> Iterator[None]:
 
 
 def _unboxed(text: str) -> str:
-    """The words in the boxes that tyro draws, up to the rule above its hints."""
-    lines = [line.strip("│ ").strip() for line in text.splitlines() if not line.startswith(("╭", "╰"))]
-    said = [line for line in lines if line]
-    hints = next((number for number, line in enumerate(said) if line.startswith("──")), len(said))
-    return re.sub(r"Error parsing [\w.]+: ", "", " ".join(said[:hints])) or "the arguments cannot be read"
+    """The words of tyro's errors, without the boxes around them, and up to the rule above its hints.
+
+    A box has its title in its upper border, or, where the terminal knows no line drawing, above a rule.
+    """
+    said: list[str] = []
+    for line in text.splitlines():
+        words = line.strip("│ ")
+        if line.startswith(("╭", "╰")) or not words:
+            continue
+        if words.strip("─-"):
+            said.append(words)
+        elif line.startswith(" -") and len(said) == 1:
+            said.clear()  # that was the title
+        else:
+            break
+    return re.sub(r"Error parsing [\w.]+: ", "", " ".join(said)) or "the arguments cannot be read"

@@ -37,9 +37,11 @@ class BuildConfig(ClassifierOptions):
         fields: what is stored of each candidate: logits, features, skim, vectors, residual, intra, mel.
         skim_frames: frames of the cheap look at a candidate.
         skim_size: its height and width, in pixels.
+        allow_corrupt: take damaged frames as they come, rather than skip their videos.
         on_error: skip a video that cannot be read, or stop there.
         batch_size: clips the classifier takes at once.
         num_workers: decoding threads.
+        deterministic: the same bytes whatever the number of threads: slower.
         engine: local, threads and one device of this machine; or ray, as many machines as there are. The bytes are
             the same.
         address: of a Ray cluster that runs, or auto; None starts a local one for the time of the build.
@@ -56,9 +58,11 @@ class BuildConfig(ClassifierOptions):
     fields: tuple[str, ...] = ("logits", "features", "skim")
     skim_frames: int = 8
     skim_size: int = 32
+    allow_corrupt: bool = False
     on_error: Literal["skip", "raise"] = "skip"
     batch_size: int = 32
     num_workers: int = 2
+    deterministic: bool = False
     engine: Literal["local", "ray"] = "local"
     address: str | None = None
     classifier_actors: int | None = None

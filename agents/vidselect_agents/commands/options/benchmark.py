@@ -55,6 +55,10 @@ class BenchmarkConfig(ExperimentConfig):
 
     def __post_init__(self) -> None:
         check_settings(self, at_least=dict.fromkeys(("seeds", "total_timesteps", "num_envs", "jobs"), 1))
+        if not self.agents:
+            raise ValueError("agents () must be at least one")
+        if wrong := [kept for kept in self.also_kept if kept < 1]:
+            raise ValueError(f"also_kept ({wrong[0]}) must be at least 1")
         if self.grid.crops != 1:
             raise ValueError(f"crops ({self.grid.crops}) must be 1 here: `train` reports ten of them")
 

@@ -36,6 +36,7 @@ class ClassifierConfig(ClassifierOptions):
         clips: with head_only, clips of each video that the head is fitted on.
         l2: with head_only, weight of the squared norm of the head.
         seed: of everything random.
+        deterministic: the same bytes whatever the number of threads: slower.
         runs: the folder that the run's folder is made in.
         resume: a run that was stopped: it goes on with its own settings, whatever else is given.
         trust: import a classifier that the resumed run names as package.module:builder.
@@ -50,6 +51,7 @@ class ClassifierConfig(ClassifierOptions):
     clips: int = 10
     l2: float = 1e-2
     seed: int = 0
+    deterministic: bool = False
     runs: Path = Path("runs")
     resume: Path | None = None
     trust: bool = False

@@ -26,6 +26,10 @@ class MeanConfig:
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
 
+    def __post_init__(self) -> None:
+        if not self.runs:
+            raise ValueError("no run is given: name at least one folder")
+
 
 def parse(arguments: Sequence[str]) -> MeanConfig:
     return read(MeanConfig, arguments, prog="vidselect mean", description=__doc__)

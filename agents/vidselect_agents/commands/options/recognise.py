@@ -3,6 +3,8 @@
 vidselect recognise --run runs/dsn-... VIDEO.mp4 OTHER.mkv
 
 vidselect recognise --run runs/dsn-... LONG.mp4 --window 10 --every 5 --csv timeline.csv --srt LONG.srt
+
+vidselect recognise --run runs/dsn-... rtsp://CAMERA --window 10 --every 5: a stream, as it comes; - is standard input
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -22,7 +25,7 @@ class RecogniseConfig:
     """Which videos, by which run. What is written is a file; of several videos a folder with a file each.
 
     Args:
-        videos: files.
+        videos: files; or one stream: - (standard input), a URL such as rtsp://..., or a camera such as /dev/video0.
         run: folder of a run of an agent that chooses from skims or signals.
         top: classes shown of each video.
         sections: M, where another than in training.
@@ -36,10 +39,12 @@ class RecogniseConfig:
         srt: a file of subtitles, of what is seen when.
         picture: a file with a picture of what is seen when.
         save_clips: a folder to write the chosen clips to, each a file.
+        compare: dense also decodes and classifies every candidate, and tells what choosing saves on this machine.
+        drop: windows of a stream rather than fall behind it; without, everything is recognised, however late.
         trust: import an agent or classifier that the run names as package.module:Name.
     """
 
-    videos: tyro.conf.Positional[tuple[Path, ...]]
+    videos: tyro.conf.Positional[tuple[str, ...]]
     run: Path
     top: int = 3
     sections: int | None = None
@@ -53,6 +58,8 @@ class RecogniseConfig:
     srt: Path | None = None
     picture: Path | None = None
     save_clips: Path | None = None
+    compare: Literal["dense"] | None = None
+    drop: bool = True
     trust: bool = False
 
     def __post_init__(self) -> None:

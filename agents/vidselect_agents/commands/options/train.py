@@ -42,6 +42,7 @@ class TrainConfig(ExperimentConfig):
         keep_videos: of joint training, decoded videos that are kept in memory.
         val_views: of joint training, crops of a clip on val: centre, three or ten.
         seed: of the agent and its environment.
+        deterministic: the same bytes whatever the number of threads: slower.
         runs: the folder that the run's folder is made in.
     """
 
@@ -53,6 +54,7 @@ class TrainConfig(ExperimentConfig):
     keep_videos: int = 64
     val_views: Literal["centre", "three", "ten"] = "centre"
     seed: int = 0
+    deterministic: bool = False
     runs: Path = Path("runs")
 
     def __post_init__(self) -> None:
