@@ -82,7 +82,7 @@ def test_head_on_the_features_gives_the_logits(name: str) -> None:
 def test_logits_are_those_of_the_networks_own_forward(name: str) -> None:
     classifier, clips, output = example(name)
     inputs = classifier.preprocess(clips[:1])
-    if name.startswith("frame_"):
+    if name.startswith(("frame_", "tsn_")):
         inputs = inputs.squeeze(2)
     with torch.inference_mode():
         torch.testing.assert_close(classifier.network(inputs), output.logits[:1], atol=1e-4, rtol=1e-4)

@@ -85,7 +85,7 @@ def test_jitter_follows_the_generator():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"scales": (1.2, 0.8)}, r"scale jitter \(1.2, 0.8\) must be a smallest and a largest"),
+        ({"scales": (1.2, 0.8)}, r"scale_jitter \(1.2, 0.8\) must be a smallest and a largest"),
         ({"scales": (0.0, 1.0)}, "must be a smallest and a largest factor above 0"),
         ({"brightness": 1.0}, r"brightness \(1.0\) must be at least 0 and below 1"),
         ({"colour": -0.1}, r"colour \(-0.1\) must be"),

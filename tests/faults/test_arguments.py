@@ -129,7 +129,7 @@ BY_HAND: list[tuple[list[str], tuple[str, ...]]] = [
     (["bank", "show", "MISSING"], ("MISSING", "is no bank")),
     (["bank", "show", "EMPTY"], ("EMPTY", "is no bank")),
     (["bank", "show", "FILE"], ("FILE", "is no bank")),
-    (["bank", "show"], ("PATH", "required")),
+    (["bank", "show"], ("its folder", "required")),
     (["classifier", "--learning-rate", "0"], ("learning_rate", "0")),
     (["classifier", "--epochs", "0"], ("epochs", "0")),
     (["classifier", "--optimizer", "adma"], ("optimizer", "adma", "adamw")),

@@ -29,8 +29,8 @@ def test_a_video_and_a_class_are_named_as_they_are(capsys, name):
     found = Recognition(torch.tensor([0.25, 0.75]), first, first.float(), torch.tensor([[0, 1]]), 3)
     decisions = [SimpleNamespace(found=found)]
     index = SimpleNamespace(info=SimpleNamespace(duration_s=2.0))
-    seen: Any = SimpleNamespace(index=index, decisions=decisions, milliseconds={"index": 1.0}, seconds=1.0)
-    recognise_command.show(Path(name), seen, RecogniseConfig((Path(name),), Path("x")), (name, "other"))
+    seen: Any = SimpleNamespace(index=index, decisions=decisions, milliseconds={"index": 1.0}, seconds=1.0, dense=None)
+    recognise_command.show(name, seen, RecogniseConfig((name,), Path("x")), (name, "other"))
     said = capsys.readouterr().out
     assert said.splitlines()[0] == name
     assert said.count(name) == 2

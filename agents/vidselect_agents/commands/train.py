@@ -28,7 +28,7 @@ from vidselect_env.experiment.banks import Experiment, make_experiment
 from vidselect_env.experiment.problems import batched, check_options, steps_of
 from vidselect_env.experiment.run import HEAD, new_run_folder, run_logger, write_config
 from vidselect_env.experiment.summary import describe_problem
-from vidselect_env.files import clear_leftovers
+from vidselect_env.files import clear_leftovers, writable_folder
 from vidselect_env.fitting.head import save_head
 from vidselect_env.seeding import deterministic
 
@@ -80,6 +80,8 @@ def _train(config: TrainConfig, settings: Any, folder: Path | None) -> Path:
     name = config.agent.replace(":", ".")
     if isinstance(settings, DSNConfig) and settings.joint:
         return train_jointly(config, settings, folder=folder or new_run_folder(config.runs, name), resumed=resumed)
+    if not resumed:
+        writable_folder(config.runs)  # before minutes of work that it would lose
     experiment = make_experiment(config, signals=needs.fields or ())
     folder = folder or new_run_folder(config.runs, name)
     logger = run_logger(folder)
