@@ -2,13 +2,16 @@ VENV ?= .venv
 PYTHON ?= python3
 RUN := $(VENV)/bin/python
 
-.PHONY: train test faults lint docs clean
+.PHONY: train test whole faults lint docs clean
 
 train: $(VENV)/installed
 	$(RUN) scripts/train_agent.py --agent dsn
 
 test: $(VENV)/installed lint
 	$(RUN) -m pytest -n 2
+
+whole: $(VENV)/installed
+	$(RUN) -m pytest -n 2 -m "campaign or not campaign" --ignore tests/faults
 
 faults: $(VENV)/installed
 	$(RUN) -m pytest -n 2 tests/faults -m "campaign or not campaign"

@@ -141,6 +141,7 @@ def test_two_processes_have_the_loss_curve_of_one_with_twice_the_batch(video_fol
     assert min(one) < max(one) - 0.1
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 def test_a_pair_that_is_killed_goes_on_to_the_same_weights_as_one_that_was_not(video_folder, tmp_path):
     run(command(video_folder, tmp_path / "whole", processes=2, batch_size=3, epochs=6))

@@ -88,6 +88,7 @@ def test_sampling_is_compared_with_as_many_frames_as_cost_the_same(experiment):
     assert len({dataclasses.replace(run, seed=0).name for run in after}) == 3
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 def test_the_whole_experiment_on_a_few_videos_leaves_rows_resumes_and_is_timed(tmp_path):
     environment = os.environ | {"VIDSELECT_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}

@@ -63,6 +63,7 @@ def place(tmp_path, make_video) -> Path:
     return tmp_path
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 def test_every_command_of_the_page_works_in_the_order_it_stands_there(place):
     install, *others = blocks(PAGE)
@@ -74,7 +75,7 @@ def test_every_command_of_the_page_works_in_the_order_it_stands_there(place):
     assert "6 of 18 clips classified" in said
     assert (place / "timeline.csv").read_text().count("\n") == 6  # a heading and windows of 0 to 2, 1 to 3 ... seconds
     assert " --> " in (place / "LONG.srt").read_text()
-    assert (place / "runs" / "compared" / "table.md").read_text().count("\n| ") == 5  # a heading and four agents
+    assert (place / "runs" / "compared" / "table.md").read_text().count("\n| ") == 4  # the heading begins the file
     made = {path.parent.parent.name for path in (place / "runs").rglob("report.html")}
     assert made == {"first", "mine", "two", "chosen"}
 
