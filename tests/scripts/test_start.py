@@ -75,7 +75,8 @@ def test_every_command_of_the_page_works_in_the_order_it_stands_there(place):
     assert "6 of 18 clips classified" in said
     assert (place / "timeline.csv").read_text().count("\n") == 6  # a heading and windows of 0 to 2, 1 to 3 ... seconds
     assert " --> " in (place / "LONG.srt").read_text()
-    assert (place / "runs" / "compared" / "table.md").read_text().count("\n| ") == 4  # the heading begins the file
+    for agent in ("my_agent:BestPlace", "dsn", "uniform", "oracle"):
+        assert f"\n| {agent} | " in (place / "runs" / "compared" / "table.md").read_text()
     made = {path.parent.parent.name for path in (place / "runs").rglob("report.html")}
     assert made == {"first", "mine", "two", "chosen"}
 
@@ -89,7 +90,7 @@ def test_what_the_page_installs_is_whole(tmp_path):
     left_out = shutil.ignore_patterns(".*", "runs", "__pycache__", "docs", "tests")
     shutil.copytree(REPOSITORY, checkout, ignore=left_out)
     first, *rest = [line for line in blocks(PAGE)[0].text.splitlines() if line]
-    environment = usual(tmp_path, scripts=Path(sys.executable).parent) | {"PIP_NO_DEPS": "1"}
+    environment = usual(tmp_path, scripts=Path(sys.executable).parent)
     play(Block("bash", first), checkout, environment)
     venv = checkout / ".venv"
     assert venv.is_dir()
@@ -99,7 +100,7 @@ def test_what_the_page_installs_is_whole(tmp_path):
     done = subprocess.run(
         ["bash", "-c", rest[0]], cwd=checkout, env=environment, capture_output=True, text=True, check=False
     )
-    if done.returncode and "hatchling" in done.stderr:
+    if "No matching distribution found for hatchling" in done.stderr:
         pytest.skip("pip cannot fetch hatchling, which builds the wheel")
     assert done.returncode == 0, done.stderr
     shutil.rmtree(checkout / "vidselect_env")  # what runs now is what was installed
