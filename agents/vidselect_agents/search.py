@@ -25,6 +25,7 @@ from vidselect_env.envs.rewards import label_probability
 from vidselect_env.envs.search.state import SearchView
 from vidselect_env.envs.wrappers import BatchedEnv
 from vidselect_env.seeding import seeded
+from vidselect_env.settings import check_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,16 @@ class SearchConfig:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     max_gradient_norm: float = 0.5
+
+    def __post_init__(self) -> None:
+        counts = ("look_width", "width", "rollout_steps", "epochs", "minibatches")
+        amounts = ("looking_steps", "discount", "trace", "value_coefficient", "entropy_coefficient", "weight_decay")
+        check_settings(
+            self,
+            at_least=dict.fromkeys(counts, 1) | dict.fromkeys(amounts, 0),
+            above=dict.fromkeys(("clip", "learning_rate", "max_gradient_norm"), 0),
+            at_most=dict.fromkeys(("discount", "trace"), 1),
+        )
 
 
 class Search(Agent):

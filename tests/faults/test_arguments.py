@@ -27,7 +27,7 @@ from vidselect_agents.registry import settings_of
 AGENTS = ("dsn", "as", "max_response", "ranking", "mgsampler", "scsampler", "search", "ppo", "dqn")
 NO_INTEGER = ("many", "1.5", "nan", "", "-1")
 NO_FLOAT = ("many", "nan", "inf", "-inf", "")
-MAY_BE_NEGATIVE = {"time_jitter"}
+MAY_BE_NEGATIVE = {"time_jitter", "sde_sample_freq", "gradient_steps"}  # the last two: -1 of Stable-Baselines3's
 
 
 class Begun(BaseException):
@@ -218,6 +218,8 @@ def judge(status: Any, said: str, words: tuple[str, ...]) -> None:
 
 
 def words_of(arguments: list[str]) -> tuple[str, ...]:
+    if arguments[-1] == "perhaps":  # a switch takes no value: what is wrong is the word behind it
+        return ("perhaps",)
     return tuple(word for word in (arguments[-2].lstrip("-"), arguments[-1]) if word)
 
 

@@ -116,10 +116,10 @@ class ProblemConfig:
     max_clips: int | None = None
 
     def __post_init__(self) -> None:
-        counts = ("sections", "clips", "test_sections", "frames", "kept")
+        counts = ("sections", "clips", "test_sections", "frames", "kept", "max_clips")
         check_settings(
             self,
-            at_least=dict.fromkeys(counts, 1) | dict.fromkeys(("penalty", "omega", "alpha"), 0),
+            at_least=dict.fromkeys(counts, 1) | dict.fromkeys(("penalty", "omega", "alpha", "price"), 0),
             at_most={"alpha": 1},
         )
 

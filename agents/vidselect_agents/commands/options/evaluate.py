@@ -14,6 +14,7 @@ from pathlib import Path
 import tyro
 
 from vidselect_agents.commands.options import read
+from vidselect_env.settings import check_settings
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,9 @@ class EvaluateConfig:
     test_split: str | None = None
     runs: Path = Path("runs")
     trust: bool = False
+
+    def __post_init__(self) -> None:
+        check_settings(self, at_least=dict.fromkeys(("sections", "kept", "max_clips"), 1) | {"price": 0})
 
 
 @dataclass(frozen=True, kw_only=True)
