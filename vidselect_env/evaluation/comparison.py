@@ -7,13 +7,12 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from vidselect_env.evaluation.pages import FILE_NAME
+from vidselect_env.evaluation.templating import rendered
 from vidselect_env.files import write_aside
 
 
@@ -84,9 +83,8 @@ def write_comparison(path: Path, first: Path, second: Path, *, settings: Mapping
         said = " and ".join(f"{str(run)!r} of {len(each)}" for run, each in zip(runs, names, strict=True))
         raise ValueError(f"the runs are of other test videos ({said}): they cannot be compared one by one")
     headings = list(dict.fromkeys(heading for report in reports for heading in report.headings))
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = (files("vidselect_env") / "evaluation" / "templates" / "comparison.html").read_text(encoding="utf-8")
-    text = environment.from_string(template).render(
+    data = rendered(
+        "comparison.html",
         names=_apart([run.name for run in runs]),
         reports=reports,
         headings=headings,
@@ -99,7 +97,7 @@ def write_comparison(path: Path, first: Path, second: Path, *, settings: Mapping
         settings=settings,
         classes=sorted({label for video in reports[0].videos for label in video.labels}),
     )
-    write_aside(path, lambda aside: aside.write_bytes(text.encode("utf-8", "replace")))
+    write_aside(path, lambda aside: aside.write_bytes(data))
 
 
 def _video(element: str, path: Path) -> VideoPart:

@@ -10,12 +10,10 @@ import io
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
-from jinja2 import Environment, StrictUndefined
 from PIL import Image
 from torch import Tensor
 
@@ -27,6 +25,7 @@ from vidselect_env.envs.sources.bank import BankSource
 from vidselect_env.evaluation.evaluate import Result, selection_of
 from vidselect_env.evaluation.frontier import frontier
 from vidselect_env.evaluation.table import cells, columns_of, grouped
+from vidselect_env.evaluation.templating import rendered
 from vidselect_env.files import write_aside
 from vidselect_env.video.errors import VideoError
 
@@ -92,9 +91,8 @@ def write_page(
         references: names of the rows that are drawn dashed.
     """
     columns = columns_of(results)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = (files("vidselect_env") / "evaluation" / "templates" / "report.html").read_text(encoding="utf-8")
-    text = environment.from_string(template).render(
+    data = rendered(
+        "report.html",
         title=title,
         agent=agent,
         facts=facts,
@@ -104,8 +102,6 @@ def write_page(
         videos=videos,
         classes=sorted({label for video in videos for label in video.labels}),
     )
-    # A path may hold bytes that are no UTF-8.
-    data = text.encode("utf-8", "replace")
     write_aside(folder / FILE_NAME, lambda aside: aside.write_bytes(data))
     return folder / FILE_NAME
 
