@@ -18,10 +18,12 @@ from tqdm import tqdm
 from vidselect_agents.base import Agent, Callback
 from vidselect_agents.gradients import clipped_loss, generalised_advantages
 from vidselect_agents.ranking_losses import weighted_ranking_loss
-from vidselect_agents.scorers.candidates import gmacs_of_observations, make_backbone
+from vidselect_agents.rollouts import PARTS, Rollout, joined, rows_of
+from vidselect_agents.scorers.candidates import CONTEXTS, gmacs_of_observations, make_backbone
 from vidselect_agents.scorers.search import Decision, LookNetwork, SearchNetwork
 from vidselect_env.envs.contract import Looks, LookShapes, Needs
 from vidselect_env.envs.rewards import label_probability
+from vidselect_env.envs.search.problem import SearchProblem
 from vidselect_env.envs.search.state import SearchView
 from vidselect_env.envs.wrappers import BatchedEnv
 from vidselect_env.seeding import seeded
@@ -34,6 +36,8 @@ class SearchConfig:
 
     Args:
         scorer: the backbone that looks at a candidate: auto, r2d18, r2d or mlp, as DSN's.
+        context: what the guess at a candidate's worth is made from: its own look (own), or also its neighbours' and
+            where in the video it lies (neighbours).
         look_width: of what is kept of a look. width: of the deciding network.
         looking_steps: videos on which it first learns to look, a step each; at most half of all steps.
         rollout_steps: T, of every sub-environment between two updates.
@@ -47,6 +51,7 @@ class SearchConfig:
     """
 
     scorer: str = "auto"
+    context: str = "own"
     look_width: int = 16
     width: int = 64
     looking_steps: int = 6_400
@@ -63,6 +68,8 @@ class SearchConfig:
     max_gradient_norm: float = 0.5
 
     def __post_init__(self) -> None:
+        if self.context not in CONTEXTS:
+            raise ValueError(f"context ({self.context!r}) must be {' or '.join(CONTEXTS)}")
         counts = ("look_width", "width", "rollout_steps", "epochs", "minibatches")
         amounts = ("looking_steps", "discount", "trace", "value_coefficient", "entropy_coefficient", "weight_decay")
         check_settings(
@@ -91,7 +98,8 @@ class Search(Agent):
         super().__init__(shapes, config=config, seed=seed, device=device)
         with seeded(seed, self.device):
             backbone = make_backbone(self.config.scorer, shapes.observation_space)
-            self.looking = LookNetwork(backbone, width=self.config.look_width).to(self.device)
+            around = self.config.context == "neighbours"
+            self.looking = LookNetwork(backbone, width=self.config.look_width, neighbours=around).to(self.device)
             self.deciding = SearchNetwork(self.looking.num_outputs, shapes.num_classes, width=self.config.width).to(
                 self.device
             )
@@ -107,6 +115,7 @@ class Search(Agent):
 
     @torch.no_grad()
     def next(self, view: SearchView, memory: Tensor) -> tuple[Tensor, Tensor]:
+        self._check_paid(view.is_paid)
         looked = self.look(view.looks) if view.is_paid else memory
         return self.deciding(looked, self._here(view)).logits.argmax(-1), looked
 
@@ -114,14 +123,19 @@ class Search(Agent):
     def look(self, looks: Looks) -> Tensor:
         """What is kept of looks, (B, K, D)."""
         self.looking.eval()
-        return self.looking(looks.observation(self.shapes.shown).to(self.device))
+        return self._looked(looks)
+
+    def _looked(self, looks: Looks) -> Tensor:
+        observations = looks.observation(self.shapes.shown).to(self.device)
+        return self.looking(observations, looks.places.to(self.device), looks.valid.to(self.device))
 
     def scores(self, looks: Looks) -> Tensor:
         """How sure of the label it expects the classifier to be at each candidate, (B, K): an order for a rule."""
         return self.look(looks)[..., -1]
 
     def cost_gmacs(self, shapes: LookShapes) -> float:
-        return gmacs_of_observations(self.looking.backbone, shapes, self.shapes.shown)
+        of_looks = gmacs_of_observations(self.looking.backbone, shapes, self.shapes.shown)
+        return of_looks + self.looking.gmacs(shapes.num_candidates)
 
     def step_gmacs(self, shapes: LookShapes) -> float:
         return self.deciding.gmacs(shapes.num_candidates)
@@ -134,8 +148,9 @@ class Search(Agent):
     def learn(
         self, env: BatchedEnv, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False
     ) -> Agent:
-        if env.problem.environment != self.made_for.environment:
+        if not isinstance(env.problem, SearchProblem):
             raise ValueError(f"agent 'search' learns on {self.made_for.environment}, not on {env.problem.environment}")
+        self._check_paid(env.problem.is_paid)
         config, end = self.config, self.num_timesteps + total_timesteps
         with tqdm(total=total_timesteps, desc=self.name, unit="step", unit_scale=True, disable=not progress_bar) as bar:
             if not self._has_looked:
@@ -169,7 +184,7 @@ class Search(Agent):
             self.looking.train()
             looks, answers = env.looks(), env.answers()
             worth = label_probability(answers.probabilities, answers.targets[:, None]).clamp(0, 1).to(self.device)
-            guesses = self.looking(looks.observation(self.shapes.shown).to(self.device))[..., -1]
+            guesses = self._looked(looks)[..., -1]
             valid = looks.valid.to(self.device)
             loss = weighted_ranking_loss(guesses, worth, margin=1.0, valid=valid)
             self._descend(loss, self.looking, optimizer)
@@ -183,7 +198,7 @@ class Search(Agent):
         return torch.cat([self.look(looks) for looks, _ in env.every_context(self.shapes.shown, batch_size=64)])
 
     @torch.no_grad()
-    def _roll_out(self, env: Any, looked: Tensor) -> _Rollout:
+    def _roll_out(self, env: Any, looked: Tensor) -> Rollout:
         """T steps of every sub-environment, by the policy as it is."""
         steps: list[tuple[Tensor, ...]] = []
         views, values = [], []
@@ -203,8 +218,8 @@ class Search(Agent):
         advantages = generalised_advantages(
             rewards, value, ended, discount=self.config.discount, trace=self.config.trace
         )
-        return _Rollout(
-            _joined(views),
+        return Rollout(
+            joined(views),
             contexts.flatten(),
             actions.flatten(),
             log_prob.flatten(),
@@ -213,13 +228,13 @@ class Search(Agent):
         )
 
     def _improve(
-        self, rollout: _Rollout, looked: Tensor, optimizer: torch.optim.Optimizer, *, entropy_coefficient: float
+        self, rollout: Rollout, looked: Tensor, optimizer: torch.optim.Optimizer, *, entropy_coefficient: float
     ) -> None:
         config, count = self.config, len(rollout.actions)
         for _ in range(config.epochs):
             shuffled = torch.randperm(count, generator=self.generator, device=self.device)
             for rows in shuffled.chunk(config.minibatches):
-                decision: Decision = self.deciding(looked[rollout.contexts[rows]], _rows(rollout.view, rows))
+                decision: Decision = self.deciding(looked[rollout.contexts[rows]], rows_of(rollout.view, rows))
                 advantages = rollout.advantages[rows]
                 advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-6)
                 log_prob = decision.policy.log_prob(rollout.actions[rows])
@@ -238,6 +253,12 @@ class Search(Agent):
         nn.utils.clip_grad_norm_(network.parameters(), self.config.max_gradient_norm)
         optimizer.step()
 
+    def _check_paid(self, is_paid: bool) -> None:
+        if is_paid and self.config.context != "own":
+            raise ValueError(
+                "context 'neighbours' looks at clips that are not paid for: looks='paid' needs context='own'"
+            )
+
     def _count(self, num_steps: int, bar: Any) -> None:
         self.num_timesteps += num_steps
         bar.update(num_steps)
@@ -247,36 +268,7 @@ class Search(Agent):
         looks = dataclasses.replace(
             view.looks, fields={}, valid=view.looks.valid.to(self.device), places=view.looks.places.to(self.device)
         )
-        return dataclasses.replace(view, looks=looks, **{name: getattr(view, name).to(self.device) for name in _PARTS})
-
-
-_PARTS = ("seen", "classified", "answers", "fused", "price", "left", "mask")
-
-
-@dataclass(frozen=True)
-class _Rollout:
-    """T x B steps in one: what was seen, where, what was done, how likely, and how much it was worth."""
-
-    view: SearchView
-    contexts: Tensor
-    actions: Tensor
-    log_prob: Tensor
-    advantages: Tensor
-    returns: Tensor
-
-
-def _joined(views: list[SearchView]) -> SearchView:
-    """Views one after another."""
-    parts: dict[str, Any] = {name: torch.cat([getattr(view, name) for view in views]) for name in _PARTS}
-    valid, places = (torch.cat([getattr(view.looks, name) for view in views]) for name in ("valid", "places"))
-    return dataclasses.replace(views[0], looks=dataclasses.replace(views[0].looks, valid=valid, places=places), **parts)
-
-
-def _rows(view: SearchView, rows: Tensor) -> SearchView:
-    """Some of a view's searches."""
-    parts: dict[str, Any] = {name: getattr(view, name)[rows] for name in _PARTS}
-    looks = dataclasses.replace(view.looks, valid=view.looks.valid[rows], places=view.looks.places[rows])
-    return dataclasses.replace(view, looks=looks, **parts)
+        return dataclasses.replace(view, looks=looks, **{name: getattr(view, name).to(self.device) for name in PARTS})
 
 
 def _entropy(logits: Tensor) -> Tensor:

@@ -15,6 +15,8 @@ from torchvision.models.resnet import BasicBlock
 from vidselect_classifiers import gmacs
 from vidselect_env.envs.contract import LookShapes
 
+CONTEXTS = ("own", "neighbours")  # what a candidate's score is made of: its own look, or those beside it too
+
 
 class SectionScorer(nn.Module):
     """DSN's scorer (Eq. 3 before the softmax): features of a section's clips, concatenated, then one layer.
@@ -43,42 +45,58 @@ class SectionScorer(nn.Module):
         return self.fc(features.view(num_contexts, num_candidates // self.num_clips, -1))
 
 
-class NeighbourScorer(nn.Module):
-    """Scores each candidate from its own features, those of its neighbours in time, and where in the video it lies.
+class Neighbours(nn.Module):
+    """What a candidate's neighbours in time, and where in the video it lies, add to its score.
 
     Two convolutions over the candidates, which see six either side, so it takes any number of them.
 
     Args:
-        backbone: one candidate's observation to (D,) features; has `feature_dim`.
+        num_features: D.
         width: channels of the convolutions.
     """
 
-    def __init__(self, backbone: nn.Module, *, width: int = 32) -> None:
+    def __init__(self, num_features: int, *, width: int = 32) -> None:
         super().__init__()
-        self.backbone = backbone
-        features = int(backbone.feature_dim)  # type: ignore[arg-type]
-        num_inputs = features + 2 * len(_TURNS)
         self.hidden = nn.Sequential(
-            nn.Conv1d(num_inputs, width, 5, padding=2),
+            nn.Conv1d(num_features + 2 * len(_TURNS), width, 5, padding=2),
             nn.ReLU(),
             nn.Conv1d(width, width, 5, padding=4, dilation=2),
             nn.ReLU(),
         )
-        self.own, self.score = nn.Linear(features, 1), nn.Linear(width, 1)
+        self.score = nn.Linear(width, 1)
         nn.init.zeros_(self.score.weight)  # it begins with each candidate's own look, which is quick to learn
+
+    def around(self, features: Tensor, places: Tensor, valid: Tensor) -> Tensor:
+        """Features (B, K, D), places (B, K) in [0, 1] and valid (B, K) bool -> (B, K)."""
+        angles = places[..., None].to(features) * torch.tensor(_TURNS, device=features.device) * torch.pi
+        known = torch.cat([features, angles.sin(), angles.cos()], -1) * valid[..., None]
+        return self.score(self.hidden(known.transpose(1, 2)).transpose(1, 2)).squeeze(-1)
+
+    def gmacs(self, num_candidates: int) -> float:
+        """Multiply-adds of what comes after the features, in units of 1e9."""
+        layers = [layer for layer in (*self.hidden, self.score) if isinstance(layer, nn.Conv1d | nn.Linear)]
+        return num_candidates * sum(layer.weight.numel() for layer in layers) / 1e9
+
+
+class NeighbourScorer(Neighbours):
+    """Scores each candidate from its own features, those of its neighbours in time, and where in the video it lies.
+
+    Args:
+        backbone: one candidate's observation to (D,) features; has `feature_dim`.
+    """
+
+    def __init__(self, backbone: nn.Module) -> None:
+        features = int(backbone.feature_dim)  # type: ignore[arg-type]
+        super().__init__(features)
+        self.backbone, self.own = backbone, nn.Linear(features, 1)
 
     def forward(self, observations: Tensor, places: Tensor, valid: Tensor) -> Tensor:
         """Observations (B, K, ...), places (B, K) in [0, 1] and valid (B, K) bool -> scores (B, K) float32."""
         features = self.backbone(observations.flatten(0, 1)).view(*observations.shape[:2], -1)
-        angles = places[..., None].to(features) * torch.tensor(_TURNS, device=features.device) * torch.pi
-        known = torch.cat([features, angles.sin(), angles.cos()], -1) * valid[..., None]
-        of_neighbours = self.score(self.hidden(known.transpose(1, 2)).transpose(1, 2))
-        return (self.own(features) + of_neighbours).squeeze(-1)
+        return self.own(features).squeeze(-1) + self.around(features, places, valid)
 
     def gmacs(self, num_candidates: int) -> float:
-        """Multiply-adds of what comes after the backbone, in units of 1e9."""
-        layers = [layer for layer in (*self.hidden, self.own, self.score) if isinstance(layer, nn.Conv1d | nn.Linear)]
-        return num_candidates * sum(layer.weight.numel() for layer in layers) / 1e9
+        return super().gmacs(num_candidates) + num_candidates * self.own.weight.numel() / 1e9
 
 
 _TURNS = (1.0, 2.0, 4.0)  # half turns of a place's sine and cosine over the video

@@ -11,29 +11,42 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from vidselect_agents.scorers.candidates import Neighbours
 from vidselect_env.envs.search.state import SearchView
 
 
 class LookNetwork(nn.Module):
-    """Looks at each candidate by itself, and guesses how sure of the label the classifier would be.
+    """Looks at each candidate, and guesses how sure of the label the classifier would be.
 
     Args:
         backbone: one candidate's observation to features; has `feature_dim`.
         width: D - 1, of what is kept of them beside the guess.
+        neighbours: whether the guess is made from the neighbours' looks too, and from where in the video it is.
     """
 
-    def __init__(self, backbone: nn.Module, *, width: int = 16) -> None:
+    def __init__(self, backbone: nn.Module, *, width: int = 16, neighbours: bool = False) -> None:
         super().__init__()
         self.backbone = backbone
         features = int(backbone.feature_dim)  # type: ignore[arg-type]
         self.kept = nn.Sequential(nn.Linear(features, width), nn.Tanh())
         self.guess = nn.Linear(width, 1)
+        self.neighbours = Neighbours(features) if neighbours else None
         self.num_outputs = width + 1
 
-    def forward(self, observations: Tensor) -> Tensor:
-        """(B, K, ...) -> (B, K, D) float32, the last the guess, larger for a better candidate."""
-        kept = self.kept(self.backbone(observations.flatten(0, 1)))
-        return torch.cat([kept, self.guess(kept)], -1).view(*observations.shape[:2], -1)
+    def forward(self, observations: Tensor, places: Tensor, valid: Tensor) -> Tensor:
+        """(B, K, ...), places and valid (B, K) -> (B, K, D) float32, the last the guess, larger for a better one."""
+        features = self.backbone(observations.flatten(0, 1)).view(*observations.shape[:2], -1)
+        kept = self.kept(features)
+        guess = self.guess(kept)
+        if self.neighbours is not None:
+            guess = guess + self.neighbours.around(features, places, valid)[..., None]
+        return torch.cat([kept, guess], -1)
+
+    def gmacs(self, num_candidates: int) -> float:
+        """Multiply-adds of what comes after the backbone, in units of 1e9."""
+        layers = [layer for layer in (*self.kept, self.guess) if isinstance(layer, nn.Linear)]
+        own = num_candidates * sum(layer.weight.numel() for layer in layers) / 1e9
+        return own + (0.0 if self.neighbours is None else self.neighbours.gmacs(num_candidates))
 
 
 @dataclass(frozen=True)
