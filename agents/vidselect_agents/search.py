@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from vidselect_agents.base import Agent, Callback
 from vidselect_agents.gradients import clipped_loss, generalised_advantages
-from vidselect_agents.ranking_losses import weighted_ranking_loss
+from vidselect_agents.ranking_losses import expected_worth_loss
 from vidselect_agents.rollouts import PARTS, Rollout, joined, rows_of
 from vidselect_agents.scorers.candidates import CONTEXTS, gmacs_of_observations, make_backbone
 from vidselect_agents.scorers.search import Decision, LookNetwork, SearchNetwork
@@ -171,7 +171,7 @@ class Search(Agent):
         return self
 
     def _learn_to_look(self, env: BatchedEnv, num_steps: int, bar: Any) -> None:
-        """Order, from looks, a video's candidates by the probability that the classifier gives the labels there."""
+        """Prefer, by looks, those of a video's candidates where the classifier gives the labels most probability."""
         config = self.config
         optimizer = torch.optim.Adam(
             self.looking.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -186,7 +186,7 @@ class Search(Agent):
             worth = label_probability(answers.probabilities, answers.targets[:, None]).clamp(0, 1).to(self.device)
             guesses = self._looked(looks)[..., -1]
             valid = looks.valid.to(self.device)
-            loss = weighted_ranking_loss(guesses, worth, margin=1.0, valid=valid)
+            loss = expected_worth_loss(guesses, worth, valid=valid)
             self._descend(loss, self.looking, optimizer)
             self.logger.record_mean("train/look_loss", loss.item())
             self._count(env.num_envs, bar)

@@ -12,6 +12,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
+from vidselect_agents.scorers.frames import SoundVGG, scaled
 from vidselect_classifiers import gmacs
 from vidselect_env.envs.contract import LookShapes
 
@@ -102,6 +103,25 @@ class NeighbourScorer(Neighbours):
 _TURNS = (1.0, 2.0, 4.0)  # half turns of a place's sine and cosine over the video
 
 
+class Sound(nn.Module):
+    """SCSampler's small network on sounds, without its last layers: mel pictures (B, 40, 200) -> (B, 32).
+
+    Args:
+        norm: from a number of channels to their normalisation.
+    """
+
+    def __init__(self, *, norm: Callable[[int], nn.Module] = nn.BatchNorm2d) -> None:
+        super().__init__()
+        network = SoundVGG(num_outputs=1, small=True)
+        self.layers, self.feature_dim = network.features, int(network.classifier[0].in_features)  # type: ignore[arg-type]
+        for name, layer in list(self.layers.named_children()):
+            if isinstance(layer, nn.BatchNorm2d):
+                self.layers.set_submodule(name, norm(layer.num_features))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return self.layers(scaled("mel", pictures)[:, None]).mean((2, 3))
+
+
 class MLP(nn.Module):
     """A hidden layer on stored features: (B, D) float32 -> (B, width)."""
 
@@ -120,20 +140,24 @@ def make_backbone(
     """A backbone for one candidate of an environment's observations.
 
     Args:
-        name: `r2d18` (the paper's), `r2d` (narrow, for skims of about 32 x 32), `mlp` (for features),
-            or `auto`: `r2d` for skims and `mlp` for features. `r2d_bf16` is `r2d` in bfloat16 arithmetic, which
-            some processors and every recent GPU do twice as fast.
+        name: `r2d18` (the paper's), `r2d` (narrow, for skims of about 32 x 32), `mlp` (for features), `sound`
+            (for mel pictures), or `auto`: `r2d` for skims, or the one that fits. `r2d_bf16` is `r2d` in bfloat16
+            arithmetic, which some processors and every recent GPU do twice as fast.
         norm: of the convolutional ones, from a number of channels.
-        observation_space: of the environment; skims are uint8 (..., T, 3, h, w), features float32 (..., D).
+        observation_space: of the environment; skims are uint8 (..., T, 3, h, w), features float32
+            (K, D), mel pictures float32 (K, 40, 200).
 
     Raises:
         ValueError: an unknown name, or one that does not take such observations.
     """
     shape = observation_space.shape or ()
     is_skim = observation_space.dtype == "uint8"
+    is_sound = not is_skim and len(shape) == 3
     if name == "auto":
-        name = "r2d" if is_skim else "mlp"
-    if name == "mlp" and not is_skim:
+        name = "r2d" if is_skim else "sound" if is_sound else "mlp"
+    if name == "sound" and is_sound:
+        return Sound(norm=norm)
+    if name == "mlp" and not is_skim and not is_sound:
         return MLP(shape[-1])
     if name == "r2d18" and is_skim:
         return R2D(shape[-4], norm=norm)
@@ -141,7 +165,8 @@ def make_backbone(
         bf16 = name == "r2d_bf16"
         return R2D(shape[-4], width=12, blocks=(1, 1, 1), stem_kernel=3, norm=norm, bf16=bf16)
     raise ValueError(
-        f"scorer {name!r} does not fit {observation_space}: skims take r2d18, r2d or r2d_bf16, features mlp"
+        f"scorer {name!r} does not fit {observation_space}: "
+        "skims take r2d18, r2d or r2d_bf16, mel pictures sound, features mlp"
     )
 
 
