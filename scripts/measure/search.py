@@ -120,7 +120,7 @@ def runs(config: SearchMeasureConfig, experiment: Experiment, seed: int) -> Any:
                 if stop not in ("count", "patience") or setting <= problem.num_candidates:
                     yield f"{name} {stop}", setting, StopRule(order, stop, setting), problem
     searcher = load(config.searchers, config.searcher, seed)
-    searcher.look = remembered(searcher.look)
+    searcher.scores = remembered(searcher.scores)
     for price in PRICES:
         yield config.searcher, price, searcher, problem.changed(price=price)
 

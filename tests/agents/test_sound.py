@@ -70,7 +70,7 @@ def test_agents_find_the_loud_clip(name, settings):
     else:
         problems = [frames_of(bank) for bank in (train, test)]
     env = SelectVectorEnv(problems[0], num_envs=20)
-    agent = make_agent(name, env, learning_rate=3e-3, **settings).learn(env, 1800)
+    agent = make_agent(name, env, learning_rate=3e-3, **settings).learn(env, 900)
     assert evaluate(agent, problems[1], name=name).top1 > 0.9  # 1 / 6 by chance
 
 
@@ -79,7 +79,7 @@ def test_a_search_begins_with_the_loud_clip():
         SearchProblem(BankSource(sounding_bank(seed=seed)), num_candidates=6, observation="mel") for seed in (0, 1)
     )
     env = SearchVectorEnv(train, num_envs=20)
-    agent = make_agent("search", env, looking_steps=1800, learning_rate=3e-3).learn(env, 3600)
+    agent = make_agent("search", env, looking_steps=900, learning_rate=3e-3, folds=1).learn(env, 1800)
     assert evaluate(StopRule(agent, "count", 1), test, name="search").top1 > 0.9
 
 
