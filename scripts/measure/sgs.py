@@ -70,6 +70,7 @@ class SGSConfig:
 
     Args:
         sets: of kernels, whole, tuned.
+        samplings: of the set kernels, in this order; all of them without.
         seeds: of initial weights and of the order of clips.
         dataset: a synthetic one, or the name of one with the splits train, val and test.
         num_videos: synthetic ones for training.
@@ -89,6 +90,7 @@ class SGSConfig:
     """
 
     sets: tuple[str, ...] = ("kernels", "whole", "tuned")
+    samplings: tuple[str, ...] = tuple(name for name in SAMPLINGS if "time" not in name)
     seeds: tuple[int, ...] = (0, 1, 2)
     dataset: str = "synthetic-speeds"
     num_videos: int = 24000
@@ -133,7 +135,7 @@ class Run:
 def main() -> None:
     config = tyro.cli(SGSConfig, description=__doc__)
     started_s = time.monotonic()
-    free = ("sets", "seeds", "device", "jobs", "minutes", "out", "scratch")
+    free = ("sets", "samplings", "seeds", "device", "jobs", "minutes", "out", "scratch")
     try:
         for folder in (config.out, config.scratch):
             claim_results(folder, free=free, sgs=config)
@@ -176,8 +178,7 @@ def plan(config: SGSConfig, rows: dict[str, dict]) -> Iterator[Run]:
 
 
 def kernels(config: SGSConfig, rows: dict[str, dict]) -> Iterator[Run]:
-    samplings = [name for name in SAMPLINGS if "time" not in name]
-    yield from (of(config, "tiny_r3d", sampling=name, seed=seed) for seed in config.seeds for name in samplings)
+    yield from (of(config, "tiny_r3d", sampling=name, seed=seed) for seed in config.seeds for name in config.samplings)
 
 
 def whole(config: SGSConfig, rows: dict[str, dict]) -> Iterator[Run]:

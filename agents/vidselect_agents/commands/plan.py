@@ -82,14 +82,8 @@ def _fill(plan: Plan, stream: Stream, base: str, config: RecipeConfig) -> None:
     if len(sets) < 2:
         return
     num_classes = len(sets[0].class_names)
-    classifier = make_classifier(
-        options.classifier,
-        num_classes=num_classes,
-        num_frames=options.clip_frames,
-        frame_stride=options.clip_stride,
-        sgs=options._sampling(),
-        modality=None if options.modality == "rgb" else options.modality,
-    ).to(options.torch_device)
+    classifier = make_classifier(options.classifier, num_classes=num_classes, **options.changes())
+    classifier = classifier.to(options.torch_device)
     second_s = _seconds_a_clip(classifier, options.torch_device)
     if stream.flow is not None:
         _plan_flow(plan, stream, sets)
