@@ -147,7 +147,7 @@ def motion_curve(
     if size is None:
         size = _whole_frame(index, SHORT_SIDE[kind])
     bank = derivative_filters() if filters is None else filters  # once, not for every piece
-    differ = {
+    differences: dict[str, Callable[[Tensor], Tensor]] = {
         "image": image_differences,
         "feature": partial(feature_differences, filters=bank),
         "ssim": ssim_differences,

@@ -25,6 +25,7 @@ from vidselect_classifiers import ClipClassifier, make_classifier
 from vidselect_classifiers.weights import CHECKPOINTS, PUBLISHED
 from vidselect_env.bank.build import bank_spec
 from vidselect_env.bank.decode import decode_video
+from vidselect_env.bank.dtypes import dtype_of
 from vidselect_env.bank.spec import OUTPUTS, BankSpec
 from vidselect_env.datasets import VideoDataset, load_dataset
 from vidselect_env.datasets.flow import flow_file
@@ -36,7 +37,6 @@ from vidselect_env.video.errors import VideoError
 from vidselect_env.video.flow import FlowSpec, write_flow
 
 NUM_TIMED = 3  # videos that are decoded to tell how long all take
-BYTES = {"logits": 4, "features": 4, "num_bins": 8, "skim": 1, "vectors": 2, "residual": 1, "intra": 1, "mel": 2}
 
 
 @dataclass
@@ -209,7 +209,7 @@ def bytes_a_candidate(spec: BankSpec, classifier: ClipClassifier) -> int:
     found = 0
     for name in spec.fields:
         count = sizes[name] * spec.crops if name in OUTPUTS else prod(spec.shape(name))
-        found += count * BYTES[name]
+        found += count * dtype_of(name, spec).itemsize
     return found
 
 
