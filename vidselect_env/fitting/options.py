@@ -35,6 +35,8 @@ class ClassifierOptions:
         sgs_detach: let the network before it learn nothing from the bins.
         sgs_network: the similarity network of the paper, or of its authors.
         sgs_order: of the maps that are kept: of their bins, or in time.
+        sgs_block: maps in a row that are sampled together, of slowfast one number for each pathway; None for all.
+        attention: the stage after which temporal attention stands, in place of sampling.
         device: cpu, cuda, or auto.
     """
 
@@ -55,6 +57,8 @@ class ClassifierOptions:
     sgs_detach: bool = False
     sgs_network: str = "paper"
     sgs_order: str = "bins"
+    sgs_block: int | tuple[int, ...] | None = None
+    attention: str | None = None
     device: str = "auto"
 
     def __post_init__(self) -> None:
@@ -96,6 +100,7 @@ class ClassifierOptions:
             "crop": None if self.crop_size is None else (self.crop_size, self.crop_size),
             "modality": None if self.modality == "rgb" else self.modality,
             "sgs": self._sampling(),
+            "attention": self.attention,
         }
 
     def _sampling(self) -> dict[str, Any] | None:
@@ -113,6 +118,7 @@ class ClassifierOptions:
             "detach": self.sgs_detach,
             "network": self.sgs_network,
             "order": self.sgs_order,
+            "block": self.sgs_block,
         }
 
 
