@@ -7,7 +7,7 @@ Sets of runs (`--sets`), the first first:
 - `kernels`: `tiny_r3d`, sampling after layer2: Eq. 1 or centred magnitudes, Z attached to the network before it or
   not, beside the Kronecker kernel, the authors' own settings and no sampling.
 - `whole`: the modified 3DResNet-18, sampling after layer1, behind which most of its cost lies; against every other
-  frame, half the frames, and as many frames as cost what sampling does.
+  frame, half the frames, as many frames as cost what sampling does, and temporal attention.
 - `tuned`: `tiny_r3d` again, with bins and learning rate chosen.
 
 Every run trains on from its network's first training, which all of a seed share. Sets choose on `val`, with the
@@ -111,7 +111,7 @@ class SGSConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One training: `sampling` is of `SAMPLINGS` or `first`, `frames` are the offsets of those that make a clip."""
+    """One training: `sampling` is of `SAMPLINGS`, first or attention, `frames` are the offsets of a clip's."""
 
     network: str
     sampling: str = "none"
@@ -189,6 +189,7 @@ def whole(config: SGSConfig, rows: dict[str, dict]) -> Iterator[Run]:
     chosen = choose(rows, grid, column=CLIP_FALL, least=37)
     for seed in config.seeds:
         yield run(seed=seed)
+        yield run(sampling="attention", seed=seed)
         if chosen:
             yield dataclasses.replace(chosen, seed=seed)
         yield from (run(frames=tuple(each), seed=seed) for each in (range(0, total, 2), range(total // 2)))
@@ -250,12 +251,13 @@ def train(config: SGSConfig, run: Run) -> str:
     make = partial(make_classifier, run.network, num_classes=len(held["train"].class_names), resize=size, crop=size)
     plain_gmacs = make(num_frames=config.num_frames).gmacs_per_clip()
     is_first = run.sampling == "first"
-    sampling = None if is_first else SAMPLINGS[run.sampling]
+    sampling = None if run.sampling in ("first", "attention") else SAMPLINGS[run.sampling]
     sgs = None if sampling is None else {"after": AFTER[run.network], "num_bins": run.bins, **sampling}
     classifier = make(
         num_frames=len(run.frames),
         weights=None if is_first else weights_file(config, of(config, run.network, sampling="first", seed=run.seed)),
         sgs=sgs,
+        attention=AFTER[run.network] if run.sampling == "attention" else None,
     ).to(config.device)
     epochs = config.first_epochs if is_first else config.epochs
     fit = FitConfig(epochs=epochs, batch_size=config.batch_size, learning_rate=run.learning_rate, label_smoothing=0.1)
