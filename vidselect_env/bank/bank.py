@@ -40,8 +40,8 @@ class ClipBank:
     targets: (V, C) bool, the labels, multi-hot.
     offsets: (V + 1,) int64; the candidates of video v are the rows offsets[v] to offsets[v + 1].
     fields: `logits` (R, C), `features` (R, D) float32; `num_bins` (R,) int64; `skim` (R, T, 3, h, w) uint8; and
-        signals, shaped as `SignalSpec.shape` says: `vectors` float16 in pixels a frame, `residual` int8, `intra`
-        uint8, `mel` float16 (nan where a video has no sound).
+        signals, shaped as `SignalSpec.shape` says: `vectors` float16 in pixels a frame, `residual` int8 or int16,
+        `intra` uint8, `mel` float16 (nan where a video has no sound).
     skipped: videos that could not be read, with the reason.
     segments_s, action_spans_s, spans_s: V parts of files, (start_s, end_s), None for the file's own start or end; V
         tuples of where the action is; (R, 2) float64, see `candidate_spans_s`. Empty or None where that is not known.
@@ -211,6 +211,7 @@ def _signal_spec(signals: Mapping[str, Tensor]) -> SignalSpec:
         own |= {"num_frames": signals["vectors"].shape[2], "cells": tuple(signals["vectors"].shape[-2:])}
     if "residual" in signals:
         own |= {"num_frames": signals["residual"].shape[2], "crop": tuple(signals["residual"].shape[-2:])}
+        own["residual_bits"] = torch.iinfo(signals["residual"].dtype).bits
     return SignalSpec(**own)
 
 

@@ -20,6 +20,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from vidselect_env.bank.dtypes import dtype_of
 from vidselect_env.bank.spec import OUTPUTS, BankError, BankSpec
 from vidselect_env.files import sha256_of, write_aside, write_json, write_tensors
 from vidselect_env.settings import LARGEST_COUNT, from_json, typed
@@ -27,16 +28,6 @@ from vidselect_env.video.segment import check_segment
 
 SPANS = "spans_s"
 MANIFEST, SPEC, LOCK = "manifest.json", "spec.json", "build.lock"
-DTYPES = {
-    "logits": torch.float32,
-    "features": torch.float32,
-    "num_bins": torch.int64,
-    "skim": torch.uint8,
-    "vectors": torch.float16,
-    "residual": torch.int8,
-    "intra": torch.uint8,
-    "mel": torch.float16,
-}
 REBUILD = "delete it and build the bank again"
 
 
@@ -277,8 +268,9 @@ def _check_shard(shard: Shard, spec: BankSpec) -> None:
     if shard.spans_s.shape != (num_rows, 2):
         raise ValueError(f"{SPANS} is of shape {tuple(shard.spans_s.shape)}, not {(num_rows, 2)}")
     for name, rows in shard.fields.items():
-        if rows.dtype != DTYPES[name] or len(rows) != num_rows:
-            raise ValueError(f"{name} is {tuple(rows.shape)} {rows.dtype}, not {num_rows} rows of {DTYPES[name]}")
+        dtype = dtype_of(name, spec)
+        if rows.dtype != dtype or len(rows) != num_rows:
+            raise ValueError(f"{name} is {tuple(rows.shape)} {rows.dtype}, not {num_rows} rows of {dtype}")
         if name not in OUTPUTS and tuple(rows.shape[1:]) != spec.shape(name):
             raise ValueError(f"{name} is of shape {tuple(rows.shape[1:])}, not {spec.shape(name)}")
     for video in shard.videos:

@@ -52,6 +52,7 @@ class GridConfig:
         signals: of compressed video and sound, in the bank: vectors, residual, intra, mel; None for those that
             the agents take.
         signal_frames: frames of a candidate that vectors and residuals are kept of.
+        residual_bits: of each value of a residual: 8, cut off at -128 and 127, or 16, whole.
         allow_corrupt: take damaged frames as they come, rather than leave out their videos.
         num_workers: decoding threads.
         clips_per_batch: clips the classifier takes at once.
@@ -64,6 +65,7 @@ class GridConfig:
     skim_fit: Literal["squash", "crop"] = "squash"
     signals: tuple[str, ...] | None = None
     signal_frames: int = 4
+    residual_bits: Literal[8, 16] = 8
     allow_corrupt: bool = False
     num_workers: int = 2
     clips_per_batch: int = 64
