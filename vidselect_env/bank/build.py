@@ -5,6 +5,7 @@ Shapes: L candidates of a video, T frames a clip, B clips a batch.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ def bank_spec(
         dataset=dataset.name,
         split=dataset.split,
         dataset_fingerprint=dataset.fingerprint(),
+        root=dataset.root,
         class_names=dataset.class_names,
         weights_sha256=weights_sha256(classifier),
         **clips_of(classifier, num_clips=num_clips),
@@ -136,10 +138,10 @@ def build_bank(
         options |= {"device": device, "on_error": on_error, "progress": progress, "engine": engine}
         build_bank(made, dataset, classifier, spec=spec, **options)
         publish(made, folder)
-        return open_bank(folder)
+        return _opened(folder, spec)
     folder = Path(folder)
     if is_whole(folder, spec):
-        return open_bank(folder)
+        return _opened(folder, spec)
     writable_folder(folder)
     lock = FileLock(folder / format.LOCK)
     try:
@@ -162,7 +164,12 @@ def build_bank(
             format.write_manifest(folder, spec, shards)
     finally:
         lock.release()
-    return open_bank(folder)
+    return _opened(folder, spec)
+
+
+def _opened(folder: str | Path, spec: BankSpec) -> ClipBank:
+    """The finished bank of this spec, its videos where they lie now."""
+    return dataclasses.replace(open_bank(folder, root=spec.root), spec=spec)
 
 
 def is_whole(folder: Path, spec: BankSpec) -> bool:
@@ -171,7 +178,7 @@ def is_whole(folder: Path, spec: BankSpec) -> bool:
         manifest = format.read_manifest(folder)
     except BankError:
         return False
-    return manifest.spec == spec and all((folder / shard.file).exists() for shard in manifest.shards)
+    return not manifest.spec.difference(spec) and all((folder / shard.file).exists() for shard in manifest.shards)
 
 
 def claim_folder(folder: Path, spec: BankSpec) -> None:
@@ -195,8 +202,8 @@ def _checked(file: Path, group: Sequence[LabelledVideo], spec: BankSpec) -> form
     """
     format.check_hash(file)
     shard = format.read_shard(file, spec)
-    paths = {video.path for video in shard.videos} | {path for path, _ in shard.skipped}
-    if paths != {video.path for video in group} or len(shard.videos) + len(shard.skipped) != len(group):
+    names = {video.path for video in shard.videos} | {name for name, _ in shard.skipped}
+    if names != {spec.name_of(video.path) for video in group} or len(shard.videos) + len(shard.skipped) != len(group):
         raise BankError(
             f"shard {str(file)!r} belongs to another bank, or to one with another number of videos a shard: "
             f"{format.REBUILD}"

@@ -139,11 +139,11 @@ class ShardBuilder:
                 if on_error == "raise":
                     raise
                 tqdm.write(f"skipped {error}")
-                skipped.append((video.path, error.reason))
+                skipped.append((self.spec.name_of(video.path), error.reason))
                 bar.add(num_videos=1, num_clips=0)
                 continue
             about = (video.labels, decoded.num_frames, decoded.num_clips, video.segment_s, video.action_spans_s)
-            videos.append(format.BankVideo(video.path, *about))
+            videos.append(format.BankVideo(self.spec.name_of(video.path), *about))
             spans_s.append(decoded.spans_s)
             fields.append(decoded.fields)
             self._rows.append(num_different + decoded.clip_of)
