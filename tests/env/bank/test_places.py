@@ -13,7 +13,7 @@ import torch
 from vidselect_classifiers import make_classifier
 from vidselect_env.bank import ClipBank, SkimSpec, bank_spec, build_bank, open_bank
 from vidselect_env.bank.cached import cached_bank
-from vidselect_env.datasets import LabelledVideo, VideoDataset, load_dataset
+from vidselect_env.datasets import LabelledVideo, VideoDataset, anchored, load_dataset
 from vidselect_env.datasets.identity import PART_BYTES, name_in, root_of
 
 SKIM = SkimSpec(num_frames=2, resize=(8, 8), crop=(8, 8))
@@ -108,6 +108,16 @@ def test_a_list_is_told_by_the_folder_that_all_its_files_are_in(monkeypatch):
     assert name_in("/data", "data/a/../b/2.mp4") == "b/2.mp4"
     assert name_in("/", "/b/2.mp4") == "b/2.mp4"
     assert name_in("/data", "s3://bucket/1.mp4") == "s3://bucket/1.mp4"
+
+
+def test_a_name_with_its_whole_path_is_the_same_from_everywhere(monkeypatch):
+    monkeypatch.chdir("/usr")
+    assert anchored("folder:lib/") == "folder:/usr/lib"
+    assert anchored("csv:../list.csv") == "csv:/list.csv"
+    assert anchored("ucf101:root@1") == "ucf101:/usr/root@1"
+    assert anchored("flow:dis@64:grid:.@colour") == "flow:dis@64:grid:/usr/.@colour"
+    assert anchored("csv:s3://bucket/list.csv") == "csv:s3://bucket/list.csv"
+    assert anchored("synthetic") == "synthetic"
 
 
 def test_telling_800_large_files_apart_takes_well_under_a_second(tmp_path):
