@@ -18,6 +18,7 @@ from vidselect_classifiers import ClipClassifier, weights_sha256
 from vidselect_classifiers.sgs import gmacs_by_bins
 from vidselect_env.bank import format
 from vidselect_env.bank.bank import ClipBank, open_bank
+from vidselect_env.bank.progress import remove
 from vidselect_env.bank.remote import claim_store, publish
 from vidselect_env.bank.shards import BuildBar, Engine, OnError, ThisProcess
 from vidselect_env.bank.spec import SIGNALS, BankError, BankSpec, SignalSpec, SkimSpec
@@ -109,9 +110,10 @@ def build_bank(
 ) -> ClipBank:
     """Build the bank in `folder`, or finish it, or just open it if it is whole.
 
-    Videos are decoded by threads a little ahead of the classifier. A shard of `shard_videos` videos is
-    written aside and renamed, so that a kill loses at most one; batches never cross shards, so that a
-    resumed build gives the same bytes as an unbroken one. A second builder of the folder waits.
+    Videos are decoded by threads a little ahead of the classifier. A shard of `shard_videos` videos is written aside
+    and renamed, and what is done of one is written beside it every few seconds, so that a kill loses no more than
+    these and a batch. Batches never cross shards, and are the same when a shard is gone on with, so that a resumed
+    build gives the same bytes as an unbroken one. A second builder of the folder waits.
 
     Args:
         folder: or a URL that fsspec knows: the bank is then built in the cache folder, and copied there whole.
@@ -159,6 +161,8 @@ def build_bank(
             engine = engine or ThisProcess(num_workers=num_workers, device=device)
             with BuildBar(sum(len(group) for _, group in todo), shown=progress) as bar:
                 engine(todo, classifier, spec=spec, batch_size=batch_size, on_error=on_error, bar=bar)
+        for piece in folder.glob("progress-*.safetensors"):  # of a build that was killed when its shard was whole
+            remove(piece)
         if todo or not (folder / format.MANIFEST).exists():
             shards = [_checked(file, group, spec) for file, group in zip(files, groups, strict=True)]
             format.write_manifest(folder, spec, shards)
