@@ -103,7 +103,7 @@ Stream = Annotated[StreamConfig, tyro.conf.subcommand("stream")]
 
 
 def main() -> None:
-    config = tyro.cli(Film | Speed | Stream, description=__doc__)  # type: ignore[arg-type]
+    config = tyro.cli(Film | Speed | Stream, description=__doc__)
     if isinstance(config, FilmConfig):
         make_film(config)
     elif isinstance(config, SpeedConfig):

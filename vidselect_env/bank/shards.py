@@ -162,8 +162,9 @@ class ShardBuilder:
             bar.add(num_videos=1, num_clips=decoded.num_clips)
         self._classify(at_least=1)
         spans_s = torch.cat([torch.zeros(0, 2, dtype=torch.float64), *shard.spans_s])
-        about = (self.spec.sha256(), tuple(shard.videos), tuple(shard.skipped))
-        format.write_shard(shard.file, format.Shard(*about, self._tensors(shard), spans_s))
+        videos, skipped = tuple(shard.videos), tuple(shard.skipped)
+        whole = format.Shard(self.spec.sha256(), videos, skipped, self._tensors(shard), spans_s)
+        format.write_shard(shard.file, whole)
         shard.clear()
 
     @torch.inference_mode()
