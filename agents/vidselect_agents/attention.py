@@ -63,6 +63,8 @@ class AttentionAwareSampling(PolicyGradientAgent):
             )
         if self.config.gradient == "all_arms":
             raise ValueError("gradient 'all_arms' needs one choice a section, which 'as' has not")
+        if len(self.shapes.candidate_shape) != 1:
+            raise ValueError(f"agent 'as' reads features or predictions, not {'+'.join(self.shapes.shown)}")
         return BiLSTMScorer(self.shapes.candidate_shape[-1], hidden=self.config.hidden)
 
     def policy(self, looks: Looks) -> KeepOrDrop:

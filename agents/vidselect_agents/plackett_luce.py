@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vidselect_agents.gradients import reinforce_loss
 from vidselect_agents.policy_gradient import PolicyGradientAgent, PolicyGradientConfig
-from vidselect_agents.scorers.candidates import NeighbourScorer, gmacs_of_observations, make_backbone
+from vidselect_agents.scorers.candidates import CONTEXTS, NeighbourScorer, gmacs_of_observations, make_backbone
 from vidselect_agents.selection import Selection, WithoutReplacement
 from vidselect_env.envs.choice import BestOf
 from vidselect_env.envs.contract import Looks, LookShapes, Needs
@@ -47,8 +47,8 @@ class PlackettLuceConfig(PolicyGradientConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.context not in ("own", "neighbours"):
-            raise ValueError(f"context ({self.context!r}) must be own or neighbours")
+        if self.context not in CONTEXTS:
+            raise ValueError(f"context ({self.context!r}) must be {' or '.join(CONTEXTS)}")
         if self.log_probability not in ("set", "order"):
             raise ValueError(f"log_probability ({self.log_probability!r}) must be set or order")
         if self.reward not in REWARDS:

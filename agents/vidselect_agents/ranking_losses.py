@@ -1,4 +1,4 @@
-"""Losses on pairs of candidates of one video.
+"""Losses that teach which candidates of a video are the worthier, by pairs or by all at once.
 
 Shapes: B contexts, K candidates.
 """
@@ -37,6 +37,19 @@ def weighted_ranking_loss(scores: Tensor, worth: Tensor, *, margin: float, valid
     lead = scores[:, :, None] - scores[:, None, :]
     more = (worth[:, :, None] - worth[:, None, :]).clamp(min=0)
     return 2 * _over_pairs(more * (margin - lead).clamp(min=0), valid)
+
+
+def expected_worth_loss(scores: Tensor, worth: Tensor, *, valid: Tensor) -> Tensor:
+    """Minus the logarithm of the worth expected of one candidate, drawn by the softmax of the scores; mean over videos.
+
+    With the labels' probability as worth it is their negative log-likelihood under a mixture of the candidates'
+    predictions. Its gradient is the exact policy gradient of the worth, larger where little is expected yet.
+
+    Args:
+        scores: (B, K). worth: (B, K), not negative. valid: (B, K) bool, candidates that may be drawn.
+    """
+    drawn = scores.masked_fill(~valid, -torch.inf).softmax(-1)
+    return -(drawn * worth).sum(-1).clamp(min=1e-6).log().mean()
 
 
 def _over_pairs(losses: Tensor, valid: Tensor | None) -> Tensor:

@@ -5,6 +5,7 @@ Actor-critic on VideoClipSearch-v0. Shapes: B sub-environments, T steps of a rol
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from dataclasses import dataclass
@@ -17,11 +18,13 @@ from tqdm import tqdm
 
 from vidselect_agents.base import Agent, Callback
 from vidselect_agents.gradients import clipped_loss, generalised_advantages
-from vidselect_agents.ranking_losses import weighted_ranking_loss
-from vidselect_agents.scorers.candidates import gmacs_of_observations, make_backbone
+from vidselect_agents.ranking_losses import expected_worth_loss
+from vidselect_agents.rollouts import PARTS, Rollout, joined, rows_of
+from vidselect_agents.scorers.candidates import CONTEXTS, gmacs_of_observations, make_backbone
 from vidselect_agents.scorers.search import Decision, LookNetwork, SearchNetwork
 from vidselect_env.envs.contract import Looks, LookShapes, Needs
 from vidselect_env.envs.rewards import label_probability
+from vidselect_env.envs.search.problem import SearchProblem
 from vidselect_env.envs.search.state import SearchView
 from vidselect_env.envs.wrappers import BatchedEnv
 from vidselect_env.seeding import seeded
@@ -34,8 +37,12 @@ class SearchConfig:
 
     Args:
         scorer: the backbone that looks at a candidate: auto, r2d18, r2d or mlp, as DSN's.
-        look_width: of what is kept of a look. width: of the deciding network.
+        context: what the guess at a candidate's worth is made from: its own look (own), or also its neighbours' and
+            where in the video it lies (neighbours).
+        width: of the deciding network.
         looking_steps: videos on which it first learns to look, a step each; at most half of all steps.
+        folds: of the training videos. The decisions are learned on guesses of networks that have not seen the video,
+            which are as good as those in testing; with 1 fold, on those of the network that learned from it.
         rollout_steps: T, of every sub-environment between two updates.
         epochs: passes over a rollout. minibatches: of each pass.
         discount: gamma. trace: lambda of the advantages.
@@ -47,9 +54,10 @@ class SearchConfig:
     """
 
     scorer: str = "auto"
-    look_width: int = 16
+    context: str = "own"
     width: int = 64
     looking_steps: int = 6_400
+    folds: int = 2
     rollout_steps: int = 16
     epochs: int = 4
     minibatches: int = 4
@@ -63,7 +71,9 @@ class SearchConfig:
     max_gradient_norm: float = 0.5
 
     def __post_init__(self) -> None:
-        counts = ("look_width", "width", "rollout_steps", "epochs", "minibatches")
+        if self.context not in CONTEXTS:
+            raise ValueError(f"context ({self.context!r}) must be {' or '.join(CONTEXTS)}")
+        counts = ("width", "folds", "rollout_steps", "epochs", "minibatches")
         amounts = ("looking_steps", "discount", "trace", "value_coefficient", "entropy_coefficient", "weight_decay")
         check_settings(
             self,
@@ -77,7 +87,7 @@ class Search(Agent):
     """Learns to look by supervision, and then where to look closer, and when it is enough, by reinforcement.
 
     What a candidate's look is worth is learned from what the classifier said of every candidate of the training
-    videos. It is then left as it is: all looks are looked at once, and the deciding network sees nothing else of them.
+    videos. It is then left as it is: all looks are looked at once, and the deciding network knows of each the guess.
     """
 
     name = "search"
@@ -91,11 +101,10 @@ class Search(Agent):
         super().__init__(shapes, config=config, seed=seed, device=device)
         with seeded(seed, self.device):
             backbone = make_backbone(self.config.scorer, shapes.observation_space)
-            self.looking = LookNetwork(backbone, width=self.config.look_width).to(self.device)
-            self.deciding = SearchNetwork(self.looking.num_outputs, shapes.num_classes, width=self.config.width).to(
-                self.device
-            )
-        self._has_looked = False
+            around = self.config.context == "neighbours"
+            self.looking = LookNetwork(backbone, neighbours=around).to(self.device)
+            self.deciding = SearchNetwork(shapes.num_classes, width=self.config.width).to(self.device)
+        self._of_fold: list[LookNetwork] = []  # who guesses at the training videos of each, once it has learned to
 
     def modules(self) -> nn.ModuleDict:
         return nn.ModuleDict({"looking": self.looking, "deciding": self.deciding})
@@ -103,25 +112,29 @@ class Search(Agent):
     # What a searcher does.
 
     def begin(self, view: SearchView) -> Tensor:
-        return self.look(view.looks)
+        return self.scores(view.looks)
 
     @torch.no_grad()
     def next(self, view: SearchView, memory: Tensor) -> tuple[Tensor, Tensor]:
-        looked = self.look(view.looks) if view.is_paid else memory
-        return self.deciding(looked, self._here(view)).logits.argmax(-1), looked
+        self._check_paid(view.is_paid)
+        guesses = self.scores(view.looks) if view.is_paid else memory
+        return self.deciding(guesses, self._here(view)).logits.argmax(-1), guesses
 
     @torch.no_grad()
-    def look(self, looks: Looks) -> Tensor:
-        """What is kept of looks, (B, K, D)."""
-        self.looking.eval()
-        return self.looking(looks.observation(self.shapes.shown).to(self.device))
-
     def scores(self, looks: Looks) -> Tensor:
-        """How sure of the label it expects the classifier to be at each candidate, (B, K): an order for a rule."""
-        return self.look(looks)[..., -1]
+        """How sure of the label it guesses the classifier to be at each candidate, (B, K): an order for a rule."""
+        self.looking.eval()
+        return self.looking(*self._seen(looks))
+
+    def _seen(self, looks: Looks) -> tuple[Tensor, Tensor, Tensor]:
+        """What a `LookNetwork` takes."""
+        parts = looks.observation(self.shapes.shown), looks.places, looks.valid
+        observations, places, valid = (part.to(self.device) for part in parts)
+        return observations, places, valid
 
     def cost_gmacs(self, shapes: LookShapes) -> float:
-        return gmacs_of_observations(self.looking.backbone, shapes, self.shapes.shown)
+        of_looks = gmacs_of_observations(self.looking.backbone, shapes, self.shapes.shown)
+        return of_looks + self.looking.gmacs(shapes.num_candidates)
 
     def step_gmacs(self, shapes: LookShapes) -> float:
         return self.deciding.gmacs(shapes.num_candidates)
@@ -134,13 +147,14 @@ class Search(Agent):
     def learn(
         self, env: BatchedEnv, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False
     ) -> Agent:
-        if env.problem.environment != self.made_for.environment:
+        if not isinstance(env.problem, SearchProblem):
             raise ValueError(f"agent 'search' learns on {self.made_for.environment}, not on {env.problem.environment}")
+        self._check_paid(env.problem.is_paid)
         config, end = self.config, self.num_timesteps + total_timesteps
         with tqdm(total=total_timesteps, desc=self.name, unit="step", unit_scale=True, disable=not progress_bar) as bar:
-            if not self._has_looked:
+            if not self._of_fold:
                 self._learn_to_look(env, min(config.looking_steps, total_timesteps // 2), bar)
-            looked = self._look_at_all(env)
+            guesses = self._guess_all(env)
             optimizer = torch.optim.Adam(self.deciding.parameters(), lr=config.learning_rate, eps=1e-5)
             env.reset(seed=self.seed)
             begun = self.num_timesteps
@@ -148,48 +162,63 @@ class Search(Agent):
                 done = (self.num_timesteps - begun) / (end - begun)
                 left = 0.5 * (1 + math.cos(math.pi * done))
                 optimizer.param_groups[0]["lr"] = config.learning_rate * left
-                rollout = self._roll_out(env, looked)
-                self._improve(rollout, looked, optimizer, entropy_coefficient=config.entropy_coefficient * left)
+                rollout = self._roll_out(env, guesses)
+                self._improve(rollout, guesses, optimizer, entropy_coefficient=config.entropy_coefficient * left)
                 self._count(rollout.actions.numel(), bar)
                 if callback is not None and not callback(self):
                     break
         return self
 
     def _learn_to_look(self, env: BatchedEnv, num_steps: int, bar: Any) -> None:
-        """Order, from looks, a video's candidates by the probability that the classifier gives the labels there."""
-        config = self.config
-        optimizer = torch.optim.Adam(
-            self.looking.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
+        """Prefer, by looks, those of a video's candidates where the classifier gives the labels most probability."""
+        folds = self.config.folds
+        networks = [self.looking, *(copy.deepcopy(self.looking) for _ in range(folds if folds > 1 else 0))]
+        optimizers = [
+            torch.optim.Adam(network.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay)
+            for network in networks
+        ]
         stops = torch.full((env.num_envs,), self.shapes.num_candidates, device=env.device)
         env.reset(seed=self.seed)
         for update in range(num_steps // env.num_envs):
-            done = update * env.num_envs / num_steps
-            optimizer.param_groups[0]["lr"] = config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-            self.looking.train()
+            left = 0.5 * (1 + math.cos(math.pi * update * env.num_envs / num_steps))
             looks, answers = env.looks(), env.answers()
             worth = label_probability(answers.probabilities, answers.targets[:, None]).clamp(0, 1).to(self.device)
-            guesses = self.looking(looks.observation(self.shapes.shown).to(self.device))[..., -1]
-            valid = looks.valid.to(self.device)
-            loss = weighted_ranking_loss(guesses, worth, margin=1.0, valid=valid)
-            self._descend(loss, self.looking, optimizer)
-            self.logger.record_mean("train/look_loss", loss.item())
+            seen, fold = self._seen(looks), env.contexts.to(self.device) % folds
+            for number, (network, optimizer) in enumerate(zip(networks, optimizers, strict=True)):
+                optimizer.param_groups[0]["lr"] = self.config.learning_rate * left
+                theirs = fold != number - 1  # the first learns from all
+                if not theirs.any():
+                    continue
+                network.train()
+                guesses = network(*(part[theirs] for part in seen))
+                loss = expected_worth_loss(guesses, worth[theirs], valid=seen[-1][theirs])
+                self._descend(loss, network, optimizer)
+                if number == 0:
+                    self.logger.record_mean("train/look_loss", loss.item())
             self._count(env.num_envs, bar)
             env.step(stops)
-        self._has_looked = True
-
-    def _look_at_all(self, env: BatchedEnv) -> Tensor:
-        """What is kept of the looks at every context, (contexts, K, D)."""
-        return torch.cat([self.look(looks) for looks, _ in env.every_context(self.shapes.shown, batch_size=64)])
+        self._of_fold = networks[1:] or networks
 
     @torch.no_grad()
-    def _roll_out(self, env: Any, looked: Tensor) -> _Rollout:
+    def _guess_all(self, env: BatchedEnv) -> Tensor:
+        """Guesses at every context, (contexts, K), each of a network that has not seen it."""
+        for network in self._of_fold:
+            network.eval()
+        found: list[Tensor] = []
+        for looks, _ in env.every_context(self.shapes.shown, batch_size=64):
+            each = torch.stack([network(*self._seen(looks)) for network in self._of_fold])
+            contexts = torch.arange(len(found) * 64, len(found) * 64 + len(looks), device=self.device)
+            found.append(each[contexts % len(each), torch.arange(len(looks), device=self.device)])
+        return torch.cat(found)
+
+    @torch.no_grad()
+    def _roll_out(self, env: Any, guesses: Tensor) -> Rollout:
         """T steps of every sub-environment, by the policy as it is."""
         steps: list[tuple[Tensor, ...]] = []
         views, values = [], []
         for _ in range(self.config.rollout_steps):
             contexts, view = env.contexts.to(self.device), self._here(env.view(()))
-            decision: Decision = self.deciding(looked[contexts], view)
+            decision: Decision = self.deciding(guesses[contexts], view)
             probabilities = decision.policy.probs
             actions = torch.multinomial(probabilities, 1, generator=self.generator)[:, 0]
             _, rewards, ended, _, _ = env.step(actions.to(env.device))
@@ -197,14 +226,14 @@ class Search(Agent):
             steps.append((contexts, actions, log_prob, rewards.to(self.device), ended.to(self.device)))
             views.append(view)
             values.append(decision.values)
-        last = self.deciding(looked[env.contexts.to(self.device)], self._here(env.view(()))).values
+        last = self.deciding(guesses[env.contexts.to(self.device)], self._here(env.view(()))).values
         contexts, actions, log_prob, rewards, ended = (torch.stack(each) for each in zip(*steps, strict=True))
         value = torch.stack([*values, last])
         advantages = generalised_advantages(
             rewards, value, ended, discount=self.config.discount, trace=self.config.trace
         )
-        return _Rollout(
-            _joined(views),
+        return Rollout(
+            joined(views),
             contexts.flatten(),
             actions.flatten(),
             log_prob.flatten(),
@@ -213,13 +242,13 @@ class Search(Agent):
         )
 
     def _improve(
-        self, rollout: _Rollout, looked: Tensor, optimizer: torch.optim.Optimizer, *, entropy_coefficient: float
+        self, rollout: Rollout, guesses: Tensor, optimizer: torch.optim.Optimizer, *, entropy_coefficient: float
     ) -> None:
         config, count = self.config, len(rollout.actions)
         for _ in range(config.epochs):
             shuffled = torch.randperm(count, generator=self.generator, device=self.device)
             for rows in shuffled.chunk(config.minibatches):
-                decision: Decision = self.deciding(looked[rollout.contexts[rows]], _rows(rollout.view, rows))
+                decision: Decision = self.deciding(guesses[rollout.contexts[rows]], rows_of(rollout.view, rows))
                 advantages = rollout.advantages[rows]
                 advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-6)
                 log_prob = decision.policy.log_prob(rollout.actions[rows])
@@ -238,6 +267,12 @@ class Search(Agent):
         nn.utils.clip_grad_norm_(network.parameters(), self.config.max_gradient_norm)
         optimizer.step()
 
+    def _check_paid(self, is_paid: bool) -> None:
+        if is_paid and self.config.context != "own":
+            raise ValueError(
+                "context 'neighbours' looks at clips that are not paid for: looks='paid' needs context='own'"
+            )
+
     def _count(self, num_steps: int, bar: Any) -> None:
         self.num_timesteps += num_steps
         bar.update(num_steps)
@@ -247,36 +282,7 @@ class Search(Agent):
         looks = dataclasses.replace(
             view.looks, fields={}, valid=view.looks.valid.to(self.device), places=view.looks.places.to(self.device)
         )
-        return dataclasses.replace(view, looks=looks, **{name: getattr(view, name).to(self.device) for name in _PARTS})
-
-
-_PARTS = ("seen", "classified", "answers", "fused", "price", "left", "mask")
-
-
-@dataclass(frozen=True)
-class _Rollout:
-    """T x B steps in one: what was seen, where, what was done, how likely, and how much it was worth."""
-
-    view: SearchView
-    contexts: Tensor
-    actions: Tensor
-    log_prob: Tensor
-    advantages: Tensor
-    returns: Tensor
-
-
-def _joined(views: list[SearchView]) -> SearchView:
-    """Views one after another."""
-    parts: dict[str, Any] = {name: torch.cat([getattr(view, name) for view in views]) for name in _PARTS}
-    valid, places = (torch.cat([getattr(view.looks, name) for view in views]) for name in ("valid", "places"))
-    return dataclasses.replace(views[0], looks=dataclasses.replace(views[0].looks, valid=valid, places=places), **parts)
-
-
-def _rows(view: SearchView, rows: Tensor) -> SearchView:
-    """Some of a view's searches."""
-    parts: dict[str, Any] = {name: getattr(view, name)[rows] for name in _PARTS}
-    looks = dataclasses.replace(view.looks, valid=view.looks.valid[rows], places=view.looks.places[rows])
-    return dataclasses.replace(view, looks=looks, **parts)
+        return dataclasses.replace(view, looks=looks, **{name: getattr(view, name).to(self.device) for name in PARTS})
 
 
 def _entropy(logits: Tensor) -> Tensor:

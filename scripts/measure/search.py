@@ -26,7 +26,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vidselect_agents.base import FILE_NAME
-from vidselect_agents.commands.benchmark_jobs import parse_agent, result_file
+from vidselect_agents.commands.benchmark_jobs import needs_with_settings, parse_agent, result_file
 from vidselect_agents.registry import agent_class
 from vidselect_env.envs.contract import Looks, Needs
 from vidselect_env.envs.search.problem import SearchProblem
@@ -34,7 +34,7 @@ from vidselect_env.evaluation.evaluate import Result, evaluate
 from vidselect_env.evaluation.stopping import Point, Spread, StopRule, clips_for, in_order, top1_at, useful
 from vidselect_env.experiment.banks import Experiment, make_experiment
 from vidselect_env.experiment.config import ExperimentConfig, changed
-from vidselect_env.experiment.problems import make_problem
+from vidselect_env.experiment.problems import fields_of, make_problem
 from vidselect_env.files import write_json
 
 SETTINGS: dict[str, tuple[float, ...]] = {
@@ -72,8 +72,8 @@ class SearchMeasureConfig(ExperimentConfig):
 def main() -> None:
     config = tyro.cli(SearchMeasureConfig, description=__doc__, config=(tyro.conf.OmitArgPrefixes,))
     config.out.mkdir(parents=True, exist_ok=True)
-    agents = [agent_class(parse_agent(name)[0]).made_for for name in config.agents]
-    signals = {field for needs in agents for field in needs.fields or ()}
+    agents = [needs_with_settings(name)[0] for name in (*config.agents, config.searcher)]
+    signals = {field for needs in agents for field in fields_of(config.problem, needs)}
     val = changed(config, test_split=config.val_split)
     splits = {
         "val": make_experiment(val, signals=signals, only_test=True),
@@ -120,7 +120,7 @@ def runs(config: SearchMeasureConfig, experiment: Experiment, seed: int) -> Any:
                 if stop not in ("count", "patience") or setting <= problem.num_candidates:
                     yield f"{name} {stop}", setting, StopRule(order, stop, setting), problem
     searcher = load(config.searchers, config.searcher, seed)
-    searcher.look = remembered(searcher.look)
+    searcher.scores = remembered(searcher.scores)
     for price in PRICES:
         yield config.searcher, price, searcher, problem.changed(price=price)
 

@@ -1,11 +1,13 @@
-"""The pairwise losses, by hand."""
+"""The losses on what candidates are worth, by hand."""
 
 from __future__ import annotations
+
+import math
 
 import pytest
 import torch
 
-from vidselect_agents.ranking_losses import saliency_ranking_loss, weighted_ranking_loss
+from vidselect_agents.ranking_losses import expected_worth_loss, saliency_ranking_loss, weighted_ranking_loss
 
 
 def test_saliency_ranking_by_hand():
@@ -31,10 +33,20 @@ def test_weighted_ranking_by_hand():
     assert equal.item() == 0
 
 
+def test_expected_worth_by_hand():
+    # Drawn with 3/4 and 1/4, and never the third, which is padding: 3/4 * 0.8 + 1/4 * 0.4 = 0.7.
+    scores, worth = torch.tensor([[3.0, 1.0, 9.0]]).log(), torch.tensor([[0.8, 0.4, 1.0]])
+    loss = expected_worth_loss(scores, worth, valid=torch.tensor([[True, True, False]]))
+    assert loss.item() == pytest.approx(-math.log(0.7))
+    nothing = expected_worth_loss(scores, torch.zeros(1, 3), valid=torch.ones(1, 3, dtype=torch.bool))
+    assert nothing.isfinite()
+
+
 def test_gradients_raise_the_better_candidate():
     for loss_of in (
         lambda s: saliency_ranking_loss(s, torch.tensor([[0.9, 0.1]]), margin=0.5),
         lambda s: weighted_ranking_loss(s, torch.tensor([[0.9, 0.1]]), margin=0.5),
+        lambda s: expected_worth_loss(s, torch.tensor([[0.9, 0.1]]), valid=torch.ones(1, 2, dtype=torch.bool)),
     ):
         scores = torch.zeros(1, 2, requires_grad=True)
         loss_of(scores).backward()

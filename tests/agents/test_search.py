@@ -132,6 +132,38 @@ def test_the_same_seed_learns_the_same():
     assert not torch.equal(first.deciding.own.weight, other.deciding.own.weight)
 
 
+def announced_bank(*, num_videos: int = 300, seed: int = 0) -> ClipBank:
+    """One clip of six is right, and the look that tells which is the one before it."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(num_videos) % 4
+    right = torch.randint(1, 6, (num_videos,), generator=generator)
+    rows = torch.arange(num_videos)
+    said = torch.randint(4, (num_videos, 6), generator=generator)
+    said[rows, right] = labels
+    skim = torch.randint(0, 120, (num_videos, 6, 1, 3, 4, 4), generator=generator)
+    skim[rows, right - 1] += 100
+    logits = 3.0 * torch.nn.functional.one_hot(said, 4)
+    return ClipBank.from_tensors(logits, labels.tolist(), skim=skim.to(torch.uint8))
+
+
+def test_neighbours_tell_what_a_look_of_its_own_does_not():
+    train, test = (SearchProblem(BankSource(announced_bank(seed=seed)), num_candidates=6, price=0.4) for seed in (0, 1))
+    top1 = {}
+    for context in ("own", "neighbours"):
+        env = SearchVectorEnv(train, num_envs=64)
+        agent = make_agent("search", env, looking_steps=12_000, learning_rate=3e-3, context=context)
+        agent.learn(env, 24_000)
+        top1[context] = evaluate(StopRule(agent, "count", 1), test, name=context).top1
+    assert top1["neighbours"] > 0.95
+    assert top1["own"] < 0.6  # the look before may be of the right clip or of any other: 0.25 by chance
+
+
+def test_neighbours_are_not_looked_at_where_looks_are_paid_for():
+    env = SearchVectorEnv(telling_problem(looks="paid"), num_envs=4)
+    with pytest.raises(ValueError, match="paid"):
+        make_agent("search", env, context="neighbours").learn(env, 8)
+
+
 def test_it_says_where_it_does_not_fit(make_bank):
     problem = ClipSelectProblem(BankSource(make_bank()), observation="features")
     env = SelectVectorEnv(problem, num_envs=4)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from vidselect_env.datasets.flow import is_flow
 from vidselect_env.datasets.identity import name_in
 from vidselect_env.settings import from_json
+from vidselect_env.video.audio import SILENCE_POWER
 from vidselect_env.video.clips import ClipGrid
 from vidselect_env.video.decode import FrameSize
 
@@ -20,6 +22,7 @@ OUTPUTS = ("logits", "features", "num_bins")
 SIGNALS = ("vectors", "residual", "intra", "mel")
 FIELDS = (*OUTPUTS, "skim", *SIGNALS)
 MEL_SHAPE = (40, 200)
+SILENCE = math.log(SILENCE_POWER)  # of a mel picture
 
 
 class BankError(ValueError):

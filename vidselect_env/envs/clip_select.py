@@ -23,6 +23,8 @@ from vidselect_env.envs.sections import NUM_DRAWS, Sections
 from vidselect_env.envs.sources.bank import BankSource
 from vidselect_env.envs.sources.base import Source
 
+OBSERVATIONS = ("skim", "mel", "features")
+
 
 class ClipSelectProblem(SelectionProblem):
     """Choose one of N clips in each of M sections.
@@ -31,8 +33,8 @@ class ClipSelectProblem(SelectionProblem):
         source: where contexts and classifier outputs come from.
         num_sections: M.
         num_clips: N.
-        observation: `skim` (M * N, T, 3, h, w) uint8, or `features` (M * N, D) float32; the candidates of
-            section m are rows m * N to m * N + N - 1.
+        observation: `skim` (M * N, T, 3, h, w) uint8, `mel` (M * N, 40, 200) float32, the sound, or `features`
+            (M * N, D) float32; the candidates of section m are rows m * N to m * N + N - 1.
         penalty: of a wrongly classified clip, gamma of DSN's Eq. 6.
         per_section: a context is one section of a video, not the whole video: observations have N rows,
             the action is `Discrete(N)`.
@@ -55,8 +57,8 @@ class ClipSelectProblem(SelectionProblem):
     ) -> None:
         if penalty < 0:
             raise ValueError(f"penalty ({penalty}) must be at least 0")
-        if observation not in ("skim", "features"):
-            raise ValueError(f"unknown observation {observation!r}: it is 'skim' or 'features'")
+        if observation not in OBSERVATIONS:
+            raise ValueError(f"unknown observation {observation!r}: it is {', '.join(OBSERVATIONS)}")
         self.source = source
         self.num_sections = num_sections
         self.num_clips = num_clips

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vidselect_env.bank.spec import OUTPUTS
+from vidselect_env.bank.spec import OUTPUTS, SILENCE
 from vidselect_env.envs.choice import Choice, choice_from_json
 from vidselect_env.settings import typed
 
@@ -58,8 +58,7 @@ class Looks:
 
     def observation(self, names: tuple[str, ...]) -> Tensor:
         """Fields side by side in the last dimension, as an environment shows them: (B, K, ...)."""
-        parts = [self.field(name) for name in names]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+        return side_by_side({name: self.field(name) for name in names})
 
     def best(self, scores: Tensor) -> Tensor:
         """The selection (B, K) bool of the candidates of largest score (B, K); nobody takes one of score -inf."""
@@ -69,6 +68,12 @@ class Looks:
     def uniform(self) -> Tensor:
         """The evenly spaced selection, (B, K) bool."""
         return self.choice.uniform(self.valid)
+
+
+def side_by_side(fields: Mapping[str, Tensor]) -> Tensor:
+    """Fields (B, K, ...) as an observation: joined in the last dimension; a video without sound is silent."""
+    parts = [field.float().nan_to_num(nan=SILENCE) if name == "mel" else field for name, field in fields.items()]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
 
 
 class MissingLook(ValueError):

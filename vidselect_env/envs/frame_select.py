@@ -21,7 +21,7 @@ from vidselect_env.envs.scalar import SelectEnv
 from vidselect_env.envs.sources.bank import BankSource
 from vidselect_env.envs.sources.base import Source
 
-OBSERVATIONS = ("features+predictions", "features", "predictions", "skim")
+OBSERVATIONS = ("features+predictions", "features", "predictions", "skim", "mel")
 
 
 class FrameSelectProblem(SelectionProblem):

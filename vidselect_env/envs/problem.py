@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vidselect_env.envs.choice import Choice
-from vidselect_env.envs.contract import Answers, Looks, LookShapes
+from vidselect_env.envs.contract import Answers, Looks, LookShapes, side_by_side
 from vidselect_env.envs.sources.base import Source
 from vidselect_env.video.clips import section_candidates
 
@@ -141,8 +141,7 @@ class SelectionProblem(ABC):
     def observe(self, contexts: Tensor) -> Tensor:
         """Observations of every candidate: (B, K, ...), the `observation_space` batched."""
         videos, candidates = self.videos(contexts), self.candidates(contexts)
-        parts = [self.source.observe(name, videos, candidates) for name in self.shown]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+        return side_by_side({name: self.source.observe(name, videos, candidates) for name in self.shown})
 
     def answers(self, contexts: Tensor, *, among: Tensor | None = None) -> Answers:
         """What a learner, or a reference that sees labels, is told of contexts; `among` as in `looks`."""

@@ -100,7 +100,7 @@ class ProblemConfig:
     """
 
     environment: Literal["auto", "VideoClipSelect-v0", "VideoFrameSelect-v0", "VideoClipSearch-v0"] = "auto"
-    observation: Literal["auto", "skim", "features", "features+predictions", "predictions"] = "auto"
+    observation: Literal["auto", "skim", "mel", "features", "features+predictions", "predictions"] = "auto"
     sections: int = 6
     clips: int = 3
     test_sections: int | None = None

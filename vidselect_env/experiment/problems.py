@@ -85,6 +85,11 @@ def observation_of(config: ProblemConfig, needs: Needs) -> str:
     return USUAL[environment]
 
 
+def fields_of(config: ProblemConfig, needs: Needs) -> tuple[str, ...]:
+    """The fields that a selector looks at: its own, or those that are shown."""
+    return needs.fields if needs.fields is not None else tuple(observation_of(config, needs).split("+"))
+
+
 def reward_of(config: ProblemConfig, needs: Needs) -> str:
     """What keeping frames is rewarded by: as the configuration says, as a selector needs it, or as usual."""
     return config.reward if config.reward != "auto" else needs.reward or "attention"

@@ -29,7 +29,7 @@ from vidselect_env.evaluation.evaluate import Result, evaluate
 from vidselect_env.evaluation.references import REFERENCES
 from vidselect_env.experiment.banks import Experiment, make_experiment
 from vidselect_env.experiment.config import ExperimentConfig, changed
-from vidselect_env.experiment.problems import batched, make_problem, steps_of
+from vidselect_env.experiment.problems import batched, fields_of, make_problem, steps_of
 from vidselect_env.experiment.run import run_logger
 from vidselect_env.files import clear_leftovers, make_folder, write_json
 from vidselect_env.settings import typed
@@ -81,7 +81,7 @@ def run_jobs(
     signals: set[str] = set()  # what all agents look at, so that one bank serves them
     for agent in dict.fromkeys(agent for agent, _ in wanted):
         try:
-            signals |= set(needs_with_settings(agent)[0].fields or ())
+            signals |= set(fields_of(config.problem, needs_with_settings(agent)[0]))
         except ValueError:  # a name or setting that is not known: the command is wrong, and nothing is begun
             raise
         except Exception as error:

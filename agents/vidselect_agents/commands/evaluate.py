@@ -13,7 +13,7 @@ from vidselect_agents.registry import needs_of
 from vidselect_env.datasets import load_dataset
 from vidselect_env.experiment.banks import make_experiment
 from vidselect_env.experiment.config import changed
-from vidselect_env.experiment.problems import check_given, environment_of
+from vidselect_env.experiment.problems import check_given, environment_of, fields_of
 from vidselect_env.experiment.run import anchored_config, new_run_folder, write_config
 
 
@@ -47,7 +47,7 @@ def evaluate_run(config: EvaluateConfig) -> Path:
     if (config.classifier or config.weights) is not None or _class_names(run) != saved.class_names:
         head = None  # it was fitted on another classifier's features, or for other classes
     agent = saved.load_agent()
-    experiment = make_experiment(run, signals=needs.fields or (), head=head, only_test=True)
+    experiment = make_experiment(run, signals=fields_of(run.problem, needs), head=head, only_test=True)
     folder = new_run_folder(config.runs, f"eval-{config.run.name}")
     write_config(folder, experiment=anchored_config(run), evaluated=str(config.run.absolute()))
     report(folder, agent, experiment, name=run.agent, seed=run.seed, facts={"evaluated": config.run})

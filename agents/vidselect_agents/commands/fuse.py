@@ -19,6 +19,7 @@ from vidselect_env.evaluation.report import REPORT
 from vidselect_env.evaluation.table import markdown_table, print_table, write_csv
 from vidselect_env.experiment.banks import make_experiment
 from vidselect_env.experiment.config import changed
+from vidselect_env.experiment.problems import fields_of
 from vidselect_env.experiment.run import new_run_folder, write_config
 from vidselect_env.files import write_aside
 from vidselect_env.video.flow import source_of
@@ -61,7 +62,7 @@ def _streams(saved: SavedRun, config: FuseConfig) -> dict[str, Stream]:
     run = changed(saved.config, test_split=config.test_split)
     needs = needs_of(run.agent, saved.settings)
     head, agent = saved.load_head(), saved.load_agent()
-    experiment = make_experiment(run, signals=needs.fields or (), head=head, only_test=True)
+    experiment = make_experiment(run, signals=fields_of(run.problem, needs), head=head, only_test=True)
     test = experiment.test_problem(needs)
     rows = references(test, seed=run.seed)
     selectors = {"agent": agent} | {name: rows[name] for name in UNTRAINED if name in rows}

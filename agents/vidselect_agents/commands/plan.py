@@ -30,6 +30,7 @@ from vidselect_env.datasets import VideoDataset, load_dataset
 from vidselect_env.datasets.flow import flow_file
 from vidselect_env.experiment.banks import learning_split, signal_spec, signals_of, skim_spec
 from vidselect_env.experiment.config import ExperimentConfig
+from vidselect_env.experiment.problems import fields_of
 from vidselect_env.fitting.fit_config import FitConfig
 from vidselect_env.fitting.options import ClassifierOptions
 from vidselect_env.video.errors import VideoError
@@ -173,7 +174,7 @@ def _plan_banks(
     """Of the banks of both splits: what a few videos give and take, for all of them."""
     grid = config.grid
     needs = needs_of(config.agent, settings)  # type: ignore[attr-defined]
-    signals = signals_of(grid, needs.fields or ())
+    signals = signals_of(grid, fields_of(config.problem, needs))
     spec = bank_spec(
         _shown(sets[0], classifier),
         classifier,

@@ -12,8 +12,11 @@ from gymnasium import spaces
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
+from vidselect_agents.scorers.frames import SoundVGG, scaled
 from vidselect_classifiers import gmacs
 from vidselect_env.envs.contract import LookShapes
+
+CONTEXTS = ("own", "neighbours")  # what a candidate's score is made of: its own look, or those beside it too
 
 
 class SectionScorer(nn.Module):
@@ -43,45 +46,80 @@ class SectionScorer(nn.Module):
         return self.fc(features.view(num_contexts, num_candidates // self.num_clips, -1))
 
 
-class NeighbourScorer(nn.Module):
-    """Scores each candidate from its own features, those of its neighbours in time, and where in the video it lies.
+class Neighbours(nn.Module):
+    """What a candidate's neighbours in time, and where in the video it lies, add to its score.
 
     Two convolutions over the candidates, which see six either side, so it takes any number of them.
 
     Args:
-        backbone: one candidate's observation to (D,) features; has `feature_dim`.
+        num_features: D.
         width: channels of the convolutions.
     """
 
-    def __init__(self, backbone: nn.Module, *, width: int = 32) -> None:
+    def __init__(self, num_features: int, *, width: int = 32) -> None:
         super().__init__()
-        self.backbone = backbone
-        features = int(backbone.feature_dim)  # type: ignore[arg-type]
-        num_inputs = features + 2 * len(_TURNS)
         self.hidden = nn.Sequential(
-            nn.Conv1d(num_inputs, width, 5, padding=2),
+            nn.Conv1d(num_features + 2 * len(_TURNS), width, 5, padding=2),
             nn.ReLU(),
             nn.Conv1d(width, width, 5, padding=4, dilation=2),
             nn.ReLU(),
         )
-        self.own, self.score = nn.Linear(features, 1), nn.Linear(width, 1)
+        self.score = nn.Linear(width, 1)
         nn.init.zeros_(self.score.weight)  # it begins with each candidate's own look, which is quick to learn
+
+    def around(self, features: Tensor, places: Tensor, valid: Tensor) -> Tensor:
+        """Features (B, K, D), places (B, K) in [0, 1] and valid (B, K) bool -> (B, K)."""
+        angles = places[..., None].to(features) * torch.tensor(_TURNS, device=features.device) * torch.pi
+        known = torch.cat([features, angles.sin(), angles.cos()], -1) * valid[..., None]
+        return self.score(self.hidden(known.transpose(1, 2)).transpose(1, 2)).squeeze(-1)
+
+    def gmacs(self, num_candidates: int) -> float:
+        """Multiply-adds of what comes after the features, in units of 1e9."""
+        layers = [layer for layer in (*self.hidden, self.score) if isinstance(layer, nn.Conv1d | nn.Linear)]
+        return num_candidates * sum(layer.weight.numel() for layer in layers) / 1e9
+
+
+class NeighbourScorer(Neighbours):
+    """Scores each candidate from its own features, those of its neighbours in time, and where in the video it lies.
+
+    Args:
+        backbone: one candidate's observation to (D,) features; has `feature_dim`.
+    """
+
+    def __init__(self, backbone: nn.Module) -> None:
+        features = int(backbone.feature_dim)  # type: ignore[arg-type]
+        super().__init__(features)
+        self.backbone, self.own = backbone, nn.Linear(features, 1)
 
     def forward(self, observations: Tensor, places: Tensor, valid: Tensor) -> Tensor:
         """Observations (B, K, ...), places (B, K) in [0, 1] and valid (B, K) bool -> scores (B, K) float32."""
         features = self.backbone(observations.flatten(0, 1)).view(*observations.shape[:2], -1)
-        angles = places[..., None].to(features) * torch.tensor(_TURNS, device=features.device) * torch.pi
-        known = torch.cat([features, angles.sin(), angles.cos()], -1) * valid[..., None]
-        of_neighbours = self.score(self.hidden(known.transpose(1, 2)).transpose(1, 2))
-        return (self.own(features) + of_neighbours).squeeze(-1)
+        return self.own(features).squeeze(-1) + self.around(features, places, valid)
 
     def gmacs(self, num_candidates: int) -> float:
-        """Multiply-adds of what comes after the backbone, in units of 1e9."""
-        layers = [layer for layer in (*self.hidden, self.own, self.score) if isinstance(layer, nn.Conv1d | nn.Linear)]
-        return num_candidates * sum(layer.weight.numel() for layer in layers) / 1e9
+        return super().gmacs(num_candidates) + num_candidates * self.own.weight.numel() / 1e9
 
 
 _TURNS = (1.0, 2.0, 4.0)  # half turns of a place's sine and cosine over the video
+
+
+class Sound(nn.Module):
+    """SCSampler's small network on sounds, without its last layers: mel pictures (B, 40, 200) -> (B, 32).
+
+    Args:
+        norm: from a number of channels to their normalisation.
+    """
+
+    def __init__(self, *, norm: Callable[[int], nn.Module] = nn.BatchNorm2d) -> None:
+        super().__init__()
+        network = SoundVGG(num_outputs=1, small=True)
+        self.layers, self.feature_dim = network.features, int(network.classifier[0].in_features)  # type: ignore[arg-type]
+        for name, layer in list(self.layers.named_children()):
+            if isinstance(layer, nn.BatchNorm2d):
+                self.layers.set_submodule(name, norm(layer.num_features))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return self.layers(scaled("mel", pictures)[:, None]).mean((2, 3))
 
 
 class MLP(nn.Module):
@@ -102,20 +140,24 @@ def make_backbone(
     """A backbone for one candidate of an environment's observations.
 
     Args:
-        name: `r2d18` (the paper's), `r2d` (narrow, for skims of about 32 x 32), `mlp` (for features),
-            or `auto`: `r2d` for skims and `mlp` for features. `r2d_bf16` is `r2d` in bfloat16 arithmetic, which
-            some processors and every recent GPU do twice as fast.
+        name: `r2d18` (the paper's), `r2d` (narrow, for skims of about 32 x 32), `mlp` (for features), `sound`
+            (for mel pictures), or `auto`: `r2d` for skims, or the one that fits. `r2d_bf16` is `r2d` in bfloat16
+            arithmetic, which some processors and every recent GPU do twice as fast.
         norm: of the convolutional ones, from a number of channels.
-        observation_space: of the environment; skims are uint8 (..., T, 3, h, w), features float32 (..., D).
+        observation_space: of the environment; skims are uint8 (..., T, 3, h, w), features float32
+            (K, D), mel pictures float32 (K, 40, 200).
 
     Raises:
         ValueError: an unknown name, or one that does not take such observations.
     """
     shape = observation_space.shape or ()
     is_skim = observation_space.dtype == "uint8"
+    is_sound = not is_skim and len(shape) == 3
     if name == "auto":
-        name = "r2d" if is_skim else "mlp"
-    if name == "mlp" and not is_skim:
+        name = "r2d" if is_skim else "sound" if is_sound else "mlp"
+    if name == "sound" and is_sound:
+        return Sound(norm=norm)
+    if name == "mlp" and not is_skim and not is_sound:
         return MLP(shape[-1])
     if name == "r2d18" and is_skim:
         return R2D(shape[-4], norm=norm)
@@ -123,7 +165,8 @@ def make_backbone(
         bf16 = name == "r2d_bf16"
         return R2D(shape[-4], width=12, blocks=(1, 1, 1), stem_kernel=3, norm=norm, bf16=bf16)
     raise ValueError(
-        f"scorer {name!r} does not fit {observation_space}: skims take r2d18, r2d or r2d_bf16, features mlp"
+        f"scorer {name!r} does not fit {observation_space}: "
+        "skims take r2d18, r2d or r2d_bf16, mel pictures sound, features mlp"
     )
 
 

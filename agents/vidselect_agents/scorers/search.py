@@ -1,6 +1,6 @@
 """The network of `search`: what is seen and what was said of each candidate, to the next one, the stop, and a value.
 
-Shapes: B searches, K candidates each, C classes, D values of a look, W units.
+Shapes: B searches, K candidates each, C classes, W units.
 """
 
 from __future__ import annotations
@@ -11,29 +11,35 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from vidselect_agents.scorers.candidates import Neighbours
 from vidselect_env.envs.search.state import SearchView
 
 
 class LookNetwork(nn.Module):
-    """Looks at each candidate by itself, and guesses how sure of the label the classifier would be.
+    """Looks at each candidate, and guesses how sure of the label the classifier would be.
 
     Args:
         backbone: one candidate's observation to features; has `feature_dim`.
-        width: D - 1, of what is kept of them beside the guess.
+        neighbours: whether the guess is made from the neighbours' looks too, and from where in the video it is.
     """
 
-    def __init__(self, backbone: nn.Module, *, width: int = 16) -> None:
+    def __init__(self, backbone: nn.Module, *, neighbours: bool = False) -> None:
         super().__init__()
         self.backbone = backbone
         features = int(backbone.feature_dim)  # type: ignore[arg-type]
-        self.kept = nn.Sequential(nn.Linear(features, width), nn.Tanh())
-        self.guess = nn.Linear(width, 1)
-        self.num_outputs = width + 1
+        self.guess = nn.Linear(features, 1)
+        self.neighbours = Neighbours(features) if neighbours else None
 
-    def forward(self, observations: Tensor) -> Tensor:
-        """(B, K, ...) -> (B, K, D) float32, the last the guess, larger for a better candidate."""
-        kept = self.kept(self.backbone(observations.flatten(0, 1)))
-        return torch.cat([kept, self.guess(kept)], -1).view(*observations.shape[:2], -1)
+    def forward(self, observations: Tensor, places: Tensor, valid: Tensor) -> Tensor:
+        """(B, K, ...), places and valid (B, K) -> guesses (B, K) float32, larger for a better candidate."""
+        features = self.backbone(observations.flatten(0, 1)).view(*observations.shape[:2], -1)
+        guesses = self.guess(features).squeeze(-1)
+        return guesses if self.neighbours is None else guesses + self.neighbours.around(features, places, valid)
+
+    def gmacs(self, num_candidates: int) -> float:
+        """Multiply-adds of what comes after the backbone, in units of 1e9."""
+        own = num_candidates * self.guess.weight.numel() / 1e9
+        return own + (0.0 if self.neighbours is None else self.neighbours.gmacs(num_candidates))
 
 
 @dataclass(frozen=True)
@@ -54,12 +60,12 @@ class SearchNetwork(nn.Module):
     All candidates share its weights, and learn of each other through the mean of them and through the largest.
 
     Args:
-        look_dim: D. num_classes: C. width: W.
+        num_classes: C. width: W.
     """
 
-    def __init__(self, look_dim: int, num_classes: int, *, width: int = 64) -> None:
+    def __init__(self, num_classes: int, *, width: int = 64) -> None:
         super().__init__()
-        self.of_candidate = nn.Linear(look_dim + num_classes + 5, width)
+        self.of_candidate = nn.Linear(num_classes + 6, width)
         self.of_search = nn.Linear(num_classes + 6, width, bias=False)
         self.pooled = nn.Linear(2 * width, width)
         self.own, self.shared = nn.Linear(width, width), nn.Linear(width, width, bias=False)
@@ -70,15 +76,16 @@ class SearchNetwork(nn.Module):
         for parameter in [*self.next.parameters(), *self.stop[-1].parameters()]:  # every action is as likely at first
             nn.init.zeros_(parameter)
 
-    def forward(self, looked: Tensor, view: SearchView) -> Decision:
-        """Looks (B, K, D) as `LookNetwork` gives them; those of candidates that are not seen count nothing."""
+    def forward(self, guesses: Tensor, view: SearchView) -> Decision:
+        """Guesses (B, K) of `LookNetwork`; those of candidates that are not seen count nothing."""
         valid = view.mask[:, :-1] | view.classified
-        rows = torch.relu(self.of_candidate(_candidates(looked, view)) + self.of_search(_search(view))[:, None])
+        guesses = guesses * view.seen
+        rows = torch.relu(self.of_candidate(_candidates(guesses, view)) + self.of_search(_search(view))[:, None])
         rows = rows * valid[..., None]
         mean = rows.sum(1) / valid.sum(1, keepdim=True)
         pooled = torch.relu(self.pooled(torch.cat([mean, rows.amax(1)], -1)))
         rows = torch.relu(self.own(rows) + self.shared(pooled)[:, None])
-        going = self.next(rows).squeeze(-1) + self.trust * looked[..., -1] * view.seen
+        going = self.next(rows).squeeze(-1) + self.trust * guesses
         logits = torch.cat([going, self.stop(pooled)], -1)
         return Decision(logits.masked_fill(~view.mask, -torch.inf), self.value(pooled).squeeze(-1))
 
@@ -89,15 +96,15 @@ class SearchNetwork(nn.Module):
         return (num_candidates * each + sum(part.weight.numel() for part in once if isinstance(part, nn.Linear))) / 1e9
 
 
-def _candidates(looked: Tensor, view: SearchView) -> Tensor:
-    """What is known of each candidate: its look, what was said of it, and how far it is from what was classified."""
+def _candidates(guesses: Tensor, view: SearchView) -> Tensor:
+    """What is known of each candidate: the guess, what was said of it, and how far it is from what was classified."""
     flags = [view.seen.float(), view.classified.float()]
     said = view.answers.amax(-1)
     agreement = (view.answers * view.fused[:, None]).sum(-1)
-    places = view.looks.places.to(looked)
+    places = view.looks.places.to(guesses)
     apart = (places[:, :, None] - places[:, None]).abs().masked_fill(~view.classified[:, None], 1.0).amin(-1)
-    known = torch.stack([*flags, said, agreement, apart], -1)
-    return torch.cat([looked * view.seen[..., None], view.answers, known], -1)
+    known = torch.stack([guesses, *flags, said, agreement, apart], -1)
+    return torch.cat([view.answers, known], -1)
 
 
 def _search(view: SearchView) -> Tensor:

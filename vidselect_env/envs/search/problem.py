@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from vidselect_env.envs.choice import BestOf
+from vidselect_env.envs.clip_select import OBSERVATIONS
 from vidselect_env.envs.problem import SelectionProblem, spread_candidates
 from vidselect_env.envs.rewards import WORTHS, is_correct, prediction_worth
 from vidselect_env.envs.search.observation import flat_space, flattened, observation_of, observation_space
@@ -38,7 +39,7 @@ class SearchProblem(SelectionProblem):
     Args:
         source: where looks and answers come from; it knows all answers.
         num_candidates: K, evenly spread over the video; None for all of each.
-        observation: `skim` or `features`.
+        observation: `skim`, `mel` (the sound) or `features`.
         looks: `free`, or `paid`: seen once asked for. look_share: what a paid look costs, in classifications.
         price: of one classification, in units of reward; where `price_range` is given, that of evaluations.
         price_range: least and largest price, of which each episode draws one, its logarithm uniformly.
@@ -93,7 +94,7 @@ class SearchProblem(SelectionProblem):
 
     def _check(self) -> None:
         for name, value, known in (
-            ("observation", self.observation, ("skim", "features")),
+            ("observation", self.observation, OBSERVATIONS),
             ("looks", self.looks_are, ("free", "paid")),
             ("reward", self.reward, WORTHS),
             ("start", self.start, ("none", "first")),
