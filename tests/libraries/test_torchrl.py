@@ -10,7 +10,7 @@ import vidselect_env  # noqa: F401 (registers the environments)
 pytest.importorskip("torchrl", reason="TorchRL is not installed")
 
 ENVIRONMENTS = ("VideoClipSelect-v0", "VideoFrameSelect-v0", "VideoClipSearch-v0")
-SIZES = {"VideoFrameSelect-v0": {"frames": 6, "kept": 2}, "VideoClipSearch-v0": {"num_candidates": 6}}
+SIZES = {"VideoFrameSelect-v0": {"frames": 6, "kept": 2}, "VideoClipSearch-v0": {"frames": 6}}
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)

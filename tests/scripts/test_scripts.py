@@ -36,14 +36,14 @@ def run_command(workplace):
     return partial(_run, workplace, str(Path(sys.executable).parent), "vidselect")
 
 
-def _run(workplace: Path, folder: str, name: str, *arguments: str, ok: bool = True) -> str:
+def _run(workplace: Path, folder: str, name: str, *arguments: str, ok: bool = True, place: Path | None = None) -> str:
     environment = os.environ | {
         "VIDSELECT_CACHE": str(workplace / "cache"),
         "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(workplace),
+        "PYTHONPATH": os.pathsep.join([str(workplace), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
     command = [sys.executable, str(Path(folder) / name), *arguments]
-    done = subprocess.run(command, env=environment, cwd=workplace, capture_output=True, text=True)
+    done = subprocess.run(command, env=environment, cwd=place or workplace, capture_output=True, text=True)
     assert (done.returncode == 0) == ok, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -57,10 +57,11 @@ def classifier_run(run_script, workplace, video_folder) -> Path:
 
 
 @pytest.fixture(scope="module")
-def common(video_folder, classifier_run) -> list[str]:
-    weights = str(classifier_run / "weights.safetensors")
+def common(video_folder, classifier_run, workplace) -> list[str]:
+    """Paths are as somebody types them, relative to where the commands run."""
+    weights = os.path.relpath(classifier_run / "weights.safetensors", workplace)
     options = ["--candidates", "6", "--num-envs", "4", "--sections", "2"]
-    return ["--dataset", f"folder:{video_folder}", "--weights", weights, *options]
+    return ["--dataset", f"folder:{os.path.relpath(video_folder, workplace)}", "--weights", weights, *options]
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +121,14 @@ def test_a_saved_run_is_evaluated_on_another_number_of_sections(run_script, work
     with (folder / "results.csv").open() as stream:
         clips = {row["selector"]: float(row["clips_per_video"]) for row in csv.DictReader(stream)}
     assert clips == {"random": 1, "uniform": 1, "dense": 3, "oracle": 1, "most_confident": 1, "dsn": 1}
+
+
+def test_a_saved_run_is_evaluated_from_any_folder_and_finds_its_banks(run_script, workplace, agent_run, tmp_path):
+    banks = {folder.name for folder in (workplace / "cache" / "banks").iterdir()}
+    run_script("evaluate_agent.py", str(agent_run), place=tmp_path)
+    [folder] = (tmp_path / "runs").glob("eval-dsn-*")
+    assert len((folder / "results.csv").read_text().splitlines()) > 1
+    assert {folder.name for folder in (workplace / "cache" / "banks").iterdir()} == banks
 
 
 def test_a_saved_run_is_evaluated_on_a_folder_without_a_training_split(run_script, workplace, video_folder, agent_run):

@@ -204,6 +204,11 @@ class ClipBank:
         return "\n".join(lines)
 
 
+def _path_of(root: str | None, name: str) -> str:
+    """Where a video lies; in a bank from before videos had names, these are paths."""
+    return name if root is None else joined(root, name)
+
+
 def _signal_spec(signals: Mapping[str, Tensor]) -> SignalSpec:
     """The spec that tensors (V, L, ...) of signals follow."""
     own: dict[str, Any] = {}
@@ -215,12 +220,13 @@ def _signal_spec(signals: Mapping[str, Tensor]) -> SignalSpec:
     return SignalSpec(**own)
 
 
-def open_bank(folder: str | Path, *, verify: bool = False) -> ClipBank:
+def open_bank(folder: str | Path, *, verify: bool = False, root: str | Path | None = None) -> ClipBank:
     """Open a finished bank, its fields memory-mapped.
 
     Args:
         folder: made by `build_bank`; or a URL that fsspec knows: a shard is then fetched when it is first read.
         verify: read everything: compare every shard with its hash, and see that all numbers are finite.
+        root: the folder that its videos are below, where another than when the bank was begun.
 
     Raises:
         BankError: no or an unfinished bank there, a damaged file, or another format version.
@@ -229,6 +235,7 @@ def open_bank(folder: str | Path, *, verify: bool = False) -> ClipBank:
     remote = isinstance(folder, str) and is_url(folder)
     manifest = read_remote_manifest(str(folder)) if remote else format.read_manifest(Path(folder))
     spec = manifest.spec
+    place = None if spec.root is None else str(spec.root if root is None else root)
     names = [joined(folder, entry.file) for entry in manifest.shards]
     check = check_remote_shard if remote else _check_file
     for name, entry in zip(names, manifest.shards, strict=True):
@@ -246,12 +253,12 @@ def open_bank(folder: str | Path, *, verify: bool = False) -> ClipBank:
     counts = torch.tensor([video.num_clips for video in videos])
     bank = ClipBank(
         spec=spec,
-        video_paths=tuple(video.path for video in videos),
+        video_paths=tuple(_path_of(place, video.path) for video in videos),
         num_video_frames=torch.tensor([video.num_frames for video in videos]),
         targets=targets_of([video.labels for video in videos], len(spec.class_names)),
         offsets=torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)]),
         fields={name: _rows(name, shards, fetching) for name in spec.fields},
-        skipped=manifest.skipped,
+        skipped=tuple((_path_of(place, name), reason) for name, reason in manifest.skipped),
         segments_s=tuple(video.segment_s for video in videos),
         action_spans_s=tuple(video.action_spans_s for video in videos),
         spans_s=torch.cat([shard.spans_s for shard in shards]),

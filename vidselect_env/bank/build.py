@@ -5,6 +5,7 @@ Shapes: L candidates of a video, T frames a clip, B clips a batch.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from vidselect_classifiers import ClipClassifier, weights_sha256
 from vidselect_classifiers.sgs import gmacs_by_bins
 from vidselect_env.bank import format
 from vidselect_env.bank.bank import ClipBank, open_bank
+from vidselect_env.bank.progress import remove
 from vidselect_env.bank.remote import claim_store, publish
 from vidselect_env.bank.shards import BuildBar, Engine, OnError, ThisProcess
 from vidselect_env.bank.spec import SIGNALS, BankError, BankSpec, SignalSpec, SkimSpec
@@ -51,6 +53,7 @@ def bank_spec(
         dataset=dataset.name,
         split=dataset.split,
         dataset_fingerprint=dataset.fingerprint(),
+        root=dataset.root,
         class_names=dataset.class_names,
         weights_sha256=weights_sha256(classifier),
         **clips_of(classifier, num_clips=num_clips),
@@ -107,9 +110,10 @@ def build_bank(
 ) -> ClipBank:
     """Build the bank in `folder`, or finish it, or just open it if it is whole.
 
-    Videos are decoded by threads a little ahead of the classifier. A shard of `shard_videos` videos is
-    written aside and renamed, so that a kill loses at most one; batches never cross shards, so that a
-    resumed build gives the same bytes as an unbroken one. A second builder of the folder waits.
+    Videos are decoded by threads a little ahead of the classifier. A shard of `shard_videos` videos is written aside
+    and renamed, and what is done of one is written beside it every few seconds, so that a kill loses no more than
+    these and a batch. Batches never cross shards, and are the same when a shard is gone on with, so that a resumed
+    build gives the same bytes as an unbroken one. A second builder of the folder waits.
 
     Args:
         folder: or a URL that fsspec knows: the bank is then built in the cache folder, and copied there whole.
@@ -136,10 +140,10 @@ def build_bank(
         options |= {"device": device, "on_error": on_error, "progress": progress, "engine": engine}
         build_bank(made, dataset, classifier, spec=spec, **options)
         publish(made, folder)
-        return open_bank(folder)
+        return _opened(folder, spec)
     folder = Path(folder)
     if is_whole(folder, spec):
-        return open_bank(folder)
+        return _opened(folder, spec)
     writable_folder(folder)
     lock = FileLock(folder / format.LOCK)
     try:
@@ -157,12 +161,19 @@ def build_bank(
             engine = engine or ThisProcess(num_workers=num_workers, device=device)
             with BuildBar(sum(len(group) for _, group in todo), shown=progress) as bar:
                 engine(todo, classifier, spec=spec, batch_size=batch_size, on_error=on_error, bar=bar)
+        for piece in folder.glob("progress-*.safetensors"):  # of a build that was killed when its shard was whole
+            remove(piece)
         if todo or not (folder / format.MANIFEST).exists():
             shards = [_checked(file, group, spec) for file, group in zip(files, groups, strict=True)]
             format.write_manifest(folder, spec, shards)
     finally:
         lock.release()
-    return open_bank(folder)
+    return _opened(folder, spec)
+
+
+def _opened(folder: str | Path, spec: BankSpec) -> ClipBank:
+    """The finished bank of this spec, its videos where they lie now."""
+    return dataclasses.replace(open_bank(folder, root=spec.root), spec=spec)
 
 
 def is_whole(folder: Path, spec: BankSpec) -> bool:
@@ -171,7 +182,7 @@ def is_whole(folder: Path, spec: BankSpec) -> bool:
         manifest = format.read_manifest(folder)
     except BankError:
         return False
-    return manifest.spec == spec and all((folder / shard.file).exists() for shard in manifest.shards)
+    return not manifest.spec.difference(spec) and all((folder / shard.file).exists() for shard in manifest.shards)
 
 
 def claim_folder(folder: Path, spec: BankSpec) -> None:
@@ -195,8 +206,8 @@ def _checked(file: Path, group: Sequence[LabelledVideo], spec: BankSpec) -> form
     """
     format.check_hash(file)
     shard = format.read_shard(file, spec)
-    paths = {video.path for video in shard.videos} | {path for path, _ in shard.skipped}
-    if paths != {video.path for video in group} or len(shard.videos) + len(shard.skipped) != len(group):
+    names = {video.path for video in shard.videos} | {name for name, _ in shard.skipped}
+    if names != {spec.name_of(video.path) for video in group} or len(shard.videos) + len(shard.skipped) != len(group):
         raise BankError(
             f"shard {str(file)!r} belongs to another bank, or to one with another number of videos a shard: "
             f"{format.REBUILD}"

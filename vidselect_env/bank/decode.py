@@ -10,7 +10,6 @@ from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -147,14 +146,14 @@ def _sound(path: str, frames: Tensor, grid: ClipGrid, index: VideoIndex) -> Tens
 
 
 def decode_ahead(
-    todo: Sequence[tuple[Path, Sequence[LabelledVideo]]],
+    groups: Sequence[Sequence[LabelledVideo]],
     *,
     spec: BankSpec,
     num_workers: int,
 ) -> Generator[Iterator[Future[VideoClips]]]:
     """For every shard, its videos' futures; decoding runs on into the next shard."""
-    videos = (video for _, group in todo for video in group)
+    videos = (video for group in groups for video in group)
     decode = partial(decode_video, spec=spec)
     with closing(ordered_ahead(decode, videos, num_workers=num_workers, ahead=2 * num_workers + 2)) as futures:
-        for _, group in todo:
+        for group in groups:
             yield (next(futures) for _ in group)

@@ -3,6 +3,7 @@
 spec.json                     what the bank is of
 shard-00000.safetensors       the fields of up to 64 videos; its header lists them
 shard-00000.safetensors.sha256    hash of its bytes, taken when they were written
+progress-00001-00000.safetensors  of a shard that is not whole yet, see `progress`
 manifest.json                 written last: the shards, what was skipped, and a hash of itself
 build.lock                    held by the process that builds
 """

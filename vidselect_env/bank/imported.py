@@ -23,6 +23,7 @@ from vidselect_env.bank.build import claim_folder
 from vidselect_env.bank.rows import Rows
 from vidselect_env.bank.spec import BankError, BankSpec, SkimSpec
 from vidselect_env.datasets.base import LabelledVideo, VideoDataset
+from vidselect_env.datasets.identity import name_in
 from vidselect_env.files import writable_folder
 from vidselect_env.video.clips import ClipGrid
 
@@ -52,7 +53,7 @@ def import_bank(
     Raises:
         BankError: no video has arrays, they do not fit together, or the folder holds another bank.
     """
-    times = times or ClipTimes()
+    times, root = times or ClipTimes(), dataset.root
     found: list[LabelledVideo] = []
     skipped: list[tuple[str, str]] = []
     digest = hashlib.sha256()
@@ -65,7 +66,7 @@ def import_bank(
         except BankError as error:
             if on_error == "raise":
                 raise
-            skipped.append((video.path, str(error)))
+            skipped.append((name_in(root, video.path), str(error)))
             continue
         first = first or own
         found.append(video)
@@ -78,13 +79,14 @@ def import_bank(
         dataset=dataset.name,
         split=dataset.split,
         dataset_fingerprint=dataset.fingerprint(),
+        root=root,
         class_names=dataset.class_names,
         classifier=classifier,
         weights_sha256=digest.hexdigest(),
         classifier_gmacs=classifier_gmacs,
         **_no_clips(first),
     )
-    rows = (_row(video, video_arrays(arrays, video, times=times)) for video in found)
+    rows = (_row(spec, video, video_arrays(arrays, video, times=times)) for video in found)
     return write_bank(folder, spec, rows, skipped=skipped)
 
 
@@ -128,7 +130,7 @@ def rows_of(bank: ClipBank) -> Iterable[Row]:
     for number, path in enumerate(bank.video_paths):
         first, last = bank.offsets[number : number + 2].tolist()
         about = format.BankVideo(
-            path,
+            bank.spec.name_of(path),
             tuple(bank.targets[number].nonzero().flatten().tolist()),
             int(bank.num_video_frames[number]),
             last - first,
@@ -149,12 +151,13 @@ def with_logits_stored(folder: str | Path, bank: ClipBank, logits: Tensor, *, to
     digest = hashlib.sha256(f"{bank.spec.weights_sha256} {told}".encode()).hexdigest()
     spec = dataclasses.replace(bank.spec, fields=names, weights_sha256=digest)
     judged = dataclasses.replace(bank, spec=spec, fields={**bank.fields, "logits": Rows([logits.contiguous()])})
-    return write_bank(folder, spec, rows_of(judged), skipped=bank.skipped)
+    skipped = [(spec.name_of(path), reason) for path, reason in bank.skipped]
+    return write_bank(folder, spec, rows_of(judged), skipped=skipped)
 
 
-def _row(video: LabelledVideo, arrays: VideoArrays) -> Row:
-    count = len(arrays.spans_s)
-    about = format.BankVideo(video.path, video.labels, count, count, video.segment_s, video.action_spans_s)
+def _row(spec: BankSpec, video: LabelledVideo, arrays: VideoArrays) -> Row:
+    count, name = len(arrays.spans_s), spec.name_of(video.path)
+    about = format.BankVideo(name, video.labels, count, count, video.segment_s, video.action_spans_s)
     return about, arrays.fields, arrays.spans_s
 
 

@@ -173,12 +173,12 @@ class _Shards:
             builder = ShardBuilder(
                 self._classifier, self._work.spec, batch_size=self._work.batch_size, device=self._work.device
             )
-            with closing(self._decoded(video for _, group in missing for video in group)) as decoded:
-                for file, group in missing:
+            begun = [builder.begin(file, group) for file, group in missing]
+            left = [group[shard.num_taken :] for shard, (_, group) in zip(begun, missing, strict=True)]
+            with closing(self._decoded(video for group in left for video in group)) as decoded:
+                for shard, group in zip(begun, left, strict=True):
                     done = _Count()
-                    builder.write_shard(
-                        file, group, islice(decoded, len(group)), on_error=self._work.on_error, bar=done
-                    )
+                    builder.finish(shard, group, islice(decoded, len(group)), on_error=self._work.on_error, bar=done)
                     yield _row(num_videos=done.num_videos, num_clips=done.num_clips)
         except _TOLD as error:
             yield _row(error=pickle.dumps(error))

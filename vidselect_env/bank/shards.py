@@ -18,6 +18,7 @@ from tqdm import tqdm
 from vidselect_classifiers import ClipClassifier, ClipOutput
 from vidselect_env.bank import format
 from vidselect_env.bank.decode import VideoClips, decode_ahead
+from vidselect_env.bank.progress import ShardProgress
 from vidselect_env.bank.spec import OUTPUTS, BankError, BankSpec
 from vidselect_env.datasets.base import LabelledVideo
 from vidselect_env.video.errors import VideoError
@@ -80,9 +81,11 @@ class ThisProcess:
         bar: BuildBar,
     ) -> None:
         builder = ShardBuilder(classifier, spec, batch_size=batch_size, device=self.device)
-        with closing(decode_ahead(todo, spec=spec, num_workers=self.num_workers)) as decoded:
-            for (file, group), videos in zip(todo, decoded, strict=True):
-                builder.write_shard(file, group, videos, on_error=on_error, bar=bar)
+        begun = [builder.begin(file, group) for file, group in todo]
+        left = [group[shard.num_taken :] for shard, (_, group) in zip(begun, todo, strict=True)]
+        with closing(decode_ahead(left, spec=spec, num_workers=self.num_workers)) as decoded:
+            for shard, group, videos in zip(begun, left, decoded, strict=True):
+                builder.finish(shard, group, videos, on_error=on_error, bar=bar)
 
 
 class Decoded(Protocol):
@@ -103,7 +106,10 @@ class Counter(Protocol):
 
 
 class ShardBuilder:
-    """Collects the clips of a shard's videos, classifies them in full batches, writes the shard."""
+    """Collects the clips of a shard's videos, classifies them in full batches, writes the shard.
+
+    On the way it writes down every few seconds what is done (`progress`).
+    """
 
     def __init__(
         self, classifier: ClipClassifier, spec: BankSpec, *, batch_size: int, device: str | torch.device
@@ -111,27 +117,28 @@ class ShardBuilder:
         self.classifier, self.spec, self.batch_size = classifier.to(device).eval(), spec, batch_size
         self.device = torch.device(device)
 
-    def write_shard(
+    def begin(self, file: Path, group: Sequence[LabelledVideo]) -> ShardProgress:
+        """The shard of a group of videos, with what an earlier build has done of it: its first `num_taken` videos."""
+        names = [self.spec.name_of(video.path) for video in group]
+        return ShardProgress(file, names, self.spec, batch_size=self.batch_size)
+
+    def finish(
         self,
-        file: Path,
+        shard: ShardProgress,
         group: Sequence[LabelledVideo],
         futures: Iterable[Decoded],
         *,
         on_error: OnError,
         bar: Counter,
     ) -> None:
-        """Make the shard of a group of videos, whose clips come in the same order, and write it to `file`.
+        """Classify the videos that are left of a shard, whose clips come in the same order, and write it to its file.
 
         Raises:
             VideoError: with `on_error="raise"`.
             BankError: the classifier gives numbers that are not finite.
         """
-        self._pending: list[Tensor] = []
-        self._outputs: list[ClipOutput] = []
-        self._rows: list[Tensor] = []  # of what is classified, which is each candidate's
-        num_different = 0
-        videos, fields, skipped = [], [], []
-        spans_s: list[Tensor] = []
+        self._shard, self._pending = shard, []
+        bar.add(num_videos=shard.num_taken, num_clips=0)
         for video, future in zip(group, futures, strict=True):
             try:
                 decoded = future.result()
@@ -139,22 +146,26 @@ class ShardBuilder:
                 if on_error == "raise":
                     raise
                 tqdm.write(f"skipped {error}")
-                skipped.append((video.path, error.reason))
+                shard.skip(self.spec.name_of(video.path), error.reason)
                 bar.add(num_videos=1, num_clips=0)
                 continue
             about = (video.labels, decoded.num_frames, decoded.num_clips, video.segment_s, video.action_spans_s)
-            videos.append(format.BankVideo(video.path, *about))
-            spans_s.append(decoded.spans_s)
-            fields.append(decoded.fields)
-            self._rows.append(num_different + decoded.clip_of)
-            num_different += len(decoded.clips) // self.spec.crops
-            self._pending.append(decoded.clips)
+            known = max(shard.num_said - shard.num_clips, 0)  # of its clips, by a build that was stopped
+            shard.add(
+                format.BankVideo(self.spec.name_of(video.path), *about),
+                decoded.fields,
+                decoded.spans_s,
+                decoded.clip_of,
+            )
+            self._pending.append(decoded.clips[known:])
             self._classify(at_least=self.batch_size)
             bar.add(num_videos=1, num_clips=decoded.num_clips)
         self._classify(at_least=1)
-        whole = torch.cat(spans_s) if spans_s else torch.zeros(0, 2, dtype=torch.float64)
-        shard = format.Shard(self.spec.sha256(), tuple(videos), tuple(skipped), self._tensors(fields), whole)
-        format.write_shard(file, shard)
+        spans_s = torch.cat([torch.zeros(0, 2, dtype=torch.float64), *shard.spans_s])
+        videos, skipped = tuple(shard.videos), tuple(shard.skipped)
+        whole = format.Shard(self.spec.sha256(), videos, skipped, self._tensors(shard), spans_s)
+        format.write_shard(shard.file, whole)
+        shard.clear()
 
     @torch.inference_mode()
     def _classify(self, *, at_least: int) -> None:
@@ -167,20 +178,22 @@ class ShardBuilder:
             kept = ClipOutput(output.logits.float().cpu(), output.features.float().cpu(), num_bins)
             if not (kept.logits.isfinite().all() and kept.features.isfinite().all()):
                 raise BankError(f"classifier {self.spec.classifier!r} gives numbers that are not finite")
-            self._outputs.append(kept)
+            self._shard.outputs.append(kept)
             self._pending = [rest] if len(rest) else []
+            if len(batch) == self.batch_size:
+                self._shard.save_if_due()
 
-    def _tensors(self, decoded: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    def _tensors(self, shard: ShardProgress) -> dict[str, Tensor]:
         """The shard's fields; without a readable video none."""
-        if not self._outputs:
+        if not shard.outputs:
             return {}
-        whole, rows = {}, torch.cat(self._rows)
+        whole, rows = {}, shard.rows()
         for name in self.spec.fields:
             if name in OUTPUTS:
-                whole[name] = torch.cat([getattr(output, name) for output in self._outputs])
+                whole[name] = torch.cat([getattr(output, name) for output in shard.outputs])
                 if self.spec.crops > 1:
                     whole[name] = whole[name].unflatten(0, (-1, self.spec.crops))
                 whole[name] = whole[name][rows]
             else:
-                whole[name] = torch.cat([fields[name] for fields in decoded])
+                whole[name] = torch.cat([fields[name] for fields in shard.fields])
         return {name: value.contiguous() for name, value in whole.items()}

@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from vidselect_env.datasets.flow import is_flow
+from vidselect_env.datasets.identity import name_in
 from vidselect_env.settings import from_json
 from vidselect_env.video.audio import SILENCE_POWER
 from vidselect_env.video.clips import ClipGrid
@@ -89,6 +91,8 @@ class SignalSpec:
 class BankSpec:
     """Dataset, classifier, grid and fields of a bank.
 
+    dataset: its name, as it was given. root: the folder that its files were below when the bank was begun, which names
+        are relative to; None in banks from before names were. Where a bank's videos lie is no part of what it is of.
     dataset_fingerprint: `VideoDataset.fingerprint()` of its videos and labels.
     weights_sha256: hash of the classifier's parameters.
     clip_resize, clip_crop, clip_mean, clip_std, grid: its `ClipGeometry`.
@@ -118,6 +122,7 @@ class BankSpec:
     bins_gmacs: tuple[float, ...] = ()
     crops: int = 1
     allow_corrupt: bool = False
+    root: str | None = None
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -139,6 +144,10 @@ class BankSpec:
             if wanted != (value is not None):
                 raise ValueError(f"fields {self.fields} and {name} ({value}) must agree")
 
+    def name_of(self, path: str) -> str:
+        """What the bank calls the video of a file."""
+        return path if self.root is None else name_in(self.root, path)
+
     def shape(self, field: str) -> tuple[int, ...]:
         """Of one candidate's skim or signal.
 
@@ -159,6 +168,16 @@ class BankSpec:
             del data["allow_corrupt"]
         if self.signals is not None and self.signals.residual_bits == 8:  # likewise
             del data["signals"]["residual_bits"]
+        if self.root is None:
+            del data["root"]
+        return data
+
+    def identity(self) -> dict[str, Any]:
+        """`to_json` without the places of things."""
+        data = self.to_json()
+        if self.root is not None:
+            del data["root"]
+            data["dataset"] = "flow" if is_flow(self.dataset) else ""
         return data
 
     @staticmethod
@@ -181,7 +200,7 @@ class BankSpec:
         """
         cls.check_version(data)
         try:
-            data = {"allow_corrupt": False} | data
+            data = {"allow_corrupt": False, "root": None} | data
             if isinstance(data.get("signals"), dict):
                 data["signals"] = {"residual_bits": 8} | data["signals"]
             return from_json(cls, data)
@@ -190,11 +209,11 @@ class BankSpec:
 
     def sha256(self) -> str:
         """A name for the whole content: two banks of one hash have the same bytes."""
-        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()
 
     def difference(self, other: BankSpec) -> list[str]:
         """What differs, a line each: `grid: {...} here, {...} there`."""
-        mine, theirs = self.to_json(), other.to_json()
+        mine, theirs = self.identity(), other.identity()
         keys = dict.fromkeys((*mine, *theirs))
         return [
             f"{key}: {mine.get(key)} here, {theirs.get(key)} there" for key in keys if mine.get(key) != theirs.get(key)

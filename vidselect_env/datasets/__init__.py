@@ -7,6 +7,7 @@ is the optical flow of any of them.
 from __future__ import annotations
 
 import dataclasses
+import os
 from functools import partial
 
 from vidselect_env.datasets.base import LabelledVideo, VideoDataset
@@ -17,13 +18,28 @@ from vidselect_env.datasets.manifest import manifest_dataset
 from vidselect_env.datasets.official import OFFICIAL, official_dataset
 from vidselect_env.datasets.synthetic import KINDS, synthetic_dataset
 from vidselect_env.files import cache_dir
+from vidselect_env.stores import is_url
 
-__all__ = ["LabelledVideo", "VideoDataset", "load_dataset"]
+__all__ = ["LabelledVideo", "VideoDataset", "anchored", "load_dataset"]
 
 _READERS = {"folder": folder_dataset, "csv": manifest_dataset, "grid": grid_dataset} | {
     kind: partial(official_dataset, kind=kind) for kind in OFFICIAL
 }
 _SYNTHETIC = {f"synthetic{traits.suffix}": kind for kind, traits in KINDS.items()}
+
+
+def anchored(name: str) -> str:
+    """A dataset's name with the whole path in it, so that it is the same from every folder.
+
+    Example: `folder:videos/`, in the working folder `/data` -> `folder:/data/videos`.
+    """
+    if is_flow(name):
+        inner = parse_flow(name)[1]
+        return name.removesuffix(inner) + anchored(inner)
+    kind, _, path = name.partition(":")
+    if kind not in _READERS or not path or is_url(path):
+        return name
+    return f"{kind}:{os.path.abspath(os.path.expanduser(path))}"
 
 
 def load_dataset(

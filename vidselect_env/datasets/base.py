@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 
-from vidselect_env.stores import is_url, size_of
+from vidselect_env.datasets.identity import contents_of, name_in, root_of
 from vidselect_env.video.segment import check_segment
 
 SPLITS = ("train", "val", "test")
@@ -78,12 +77,23 @@ class VideoDataset:
     def is_multilabel(self) -> bool:
         return any(len(video.labels) > 1 for video in self.videos)
 
-    def fingerprint(self) -> str:
-        """A hash of the split's paths, sizes and labels, in order: which dataset a bank was made of.
+    @property
+    def root(self) -> str:
+        """The folder that all its files are below, as `root_of` says."""
+        return root_of(video.path for video in self.videos)
 
-        Where videos are segments, or it is known where their action is, that is covered too.
+    def fingerprint(self) -> str:
+        """A hash of the split's files and labels, in order: which dataset a bank was made of.
+
+        Of a file, its name below the folder that all are in, its size, and parts of its bytes (`contents_of`): it is
+        the same file in another place. Where videos are segments, or it is known where their action is, that is
+        covered too.
         """
-        listing = [[video.path, list(video.labels), _size(video.path), *_part(video)] for video in self.videos]
+        root, contents = self.root, contents_of(video.path for video in self.videos)
+        listing = [
+            [name_in(root, video.path), list(video.labels), *contents[video.path], *_part(video)]
+            for video in self.videos
+        ]
         text = json.dumps([self.class_names, listing])
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
@@ -92,13 +102,3 @@ def _part(video: LabelledVideo) -> list:
     """What is listed of a segment beside its file; nothing of a whole file, of which nothing more is known."""
     part = [*video.segment_s, [list(span) for span in video.action_spans_s]]
     return part if part != [None, None, []] else []
-
-
-def _size(path: str) -> int:
-    """Bytes of a file, or -1 where there is none."""
-    if is_url(path):
-        return size_of(path)
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return -1

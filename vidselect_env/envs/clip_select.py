@@ -6,6 +6,7 @@ Shapes: B contexts, M sections a context, N clips a section, C classes, S sample
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from vidselect_env.bank import ClipBank
 from vidselect_env.bank.cached import resolve_bank
 from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.choice import OneInEach
-from vidselect_env.envs.options import naming
+from vidselect_env.envs.options import naming, showing
 from vidselect_env.envs.problem import SelectionProblem
 from vidselect_env.envs.rewards import clip_rewards, is_correct
 from vidselect_env.envs.scalar import SelectEnv
@@ -238,65 +239,26 @@ class ClipSelectEnv(SelectEnv):
         render_mode: `rgb_array`, a contact sheet of the candidates with the chosen ones framed.
     """
 
-    def __init__(
-        self,
-        bank: str | ClipBank | None = None,
-        *,
-        device: str = "cpu",
-        sections: int = 6,
-        clips: int = 3,
-        observation: str = "skim",
-        penalty: float = 0.5,
-        per_section: bool = False,
-        draw_candidates: bool = False,
-        render_mode: str | None = None,
-        **unknown: object,
-    ) -> None:
-        problem = clip_select_problem(
-            bank,
-            device=device,
-            sections=sections,
-            clips=clips,
-            observation=observation,
-            penalty=penalty,
-            per_section=per_section,
-            draw_candidates=draw_candidates,
-            **unknown,
-        )
-        super().__init__(problem, render_mode=render_mode)
+    @showing(clip_select_problem)
+    def __init__(self, bank: str | ClipBank | None = None, *, render_mode: str | None = None, **options: Any) -> None:
+        super().__init__(clip_select_problem(bank, **options), render_mode=render_mode)
 
 
 class ClipSelectVectorEnv(SelectVectorEnv):
     """`ClipSelectEnv` for many videos at once, in torch; see there and `SelectVectorEnv`."""
 
+    @showing(clip_select_problem)
     def __init__(
         self,
         num_envs: int = 1,
         bank: str | ClipBank | None = None,
         *,
-        device: str = "cpu",
-        sections: int = 6,
-        clips: int = 3,
-        observation: str = "skim",
-        penalty: float = 0.5,
-        per_section: bool = False,
-        draw_candidates: bool = False,
         repeat_context: int = 1,
         render_mode: str | None = None,
         output: str = "torch",
-        **unknown: object,
+        **options: Any,
     ) -> None:
-        problem = clip_select_problem(
-            bank,
-            device=device,
-            sections=sections,
-            clips=clips,
-            observation=observation,
-            penalty=penalty,
-            per_section=per_section,
-            draw_candidates=draw_candidates,
-            **unknown,
-        )
+        problem = clip_select_problem(bank, **options)
         super().__init__(
             problem, num_envs=num_envs, repeat_context=repeat_context, render_mode=render_mode, output=output
         )

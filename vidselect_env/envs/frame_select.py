@@ -5,6 +5,8 @@ Shapes: B contexts, T candidates, C classes, D features, S samples.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -12,7 +14,7 @@ from vidselect_env.bank import ClipBank
 from vidselect_env.bank.cached import resolve_bank
 from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.envs.choice import BestOf
-from vidselect_env.envs.options import naming
+from vidselect_env.envs.options import naming, showing
 from vidselect_env.envs.problem import SelectionProblem, spread_candidates
 from vidselect_env.envs.rewards import GAINS, REWARDS, attention_rewards, gain_rewards, is_correct, prediction_worth
 from vidselect_env.envs.scalar import SelectEnv
@@ -219,65 +221,26 @@ class FrameSelectEnv(SelectEnv):
         render_mode: `rgb_array`, a contact sheet of the candidates with the kept ones framed.
     """
 
-    def __init__(
-        self,
-        bank: str | ClipBank | None = None,
-        *,
-        device: str = "cpu",
-        frames: int | None = 18,
-        kept: int = 6,
-        observation: str = "features+predictions",
-        reward: str = "attention",
-        omega: float = 10.0,
-        alpha: float = 0.0,
-        render_mode: str | None = None,
-        **unknown: object,
-    ) -> None:
-        problem = frame_select_problem(
-            bank,
-            device=device,
-            frames=frames,
-            kept=kept,
-            observation=observation,
-            reward=reward,
-            omega=omega,
-            alpha=alpha,
-            **unknown,
-        )
-        super().__init__(problem, render_mode=render_mode)
+    @showing(frame_select_problem)
+    def __init__(self, bank: str | ClipBank | None = None, *, render_mode: str | None = None, **options: Any) -> None:
+        super().__init__(frame_select_problem(bank, **options), render_mode=render_mode)
 
 
 class FrameSelectVectorEnv(SelectVectorEnv):
     """`FrameSelectEnv` for many videos at once, in torch; see there and `SelectVectorEnv`."""
 
+    @showing(frame_select_problem)
     def __init__(
         self,
         num_envs: int = 1,
         bank: str | ClipBank | None = None,
         *,
-        device: str = "cpu",
-        frames: int | None = 18,
-        kept: int = 6,
-        observation: str = "features+predictions",
-        reward: str = "attention",
-        omega: float = 10.0,
-        alpha: float = 0.0,
         repeat_context: int = 1,
         render_mode: str | None = None,
         output: str = "torch",
-        **unknown: object,
+        **options: Any,
     ) -> None:
-        problem = frame_select_problem(
-            bank,
-            device=device,
-            frames=frames,
-            kept=kept,
-            observation=observation,
-            reward=reward,
-            omega=omega,
-            alpha=alpha,
-            **unknown,
-        )
+        problem = frame_select_problem(bank, **options)
         super().__init__(
             problem, num_envs=num_envs, repeat_context=repeat_context, render_mode=render_mode, output=output
         )

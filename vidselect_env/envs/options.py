@@ -1,4 +1,4 @@
-"""What is said of an environment's options that do not fit."""
+"""An environment's options: shown by name, and what is said of those that do not fit."""
 
 from __future__ import annotations
 
@@ -11,6 +11,24 @@ from typing import Any
 from vidselect_env.bank import BankError
 
 _OF_THE_DOOR = ("num_envs", "repeat_context", "render_mode", "output")  # options beside those of the problem
+
+
+def showing(make: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A decorator of constructors that hand their `**options` to `make`: their signature shows these by name.
+
+    So they are said once, and are still there for `inspect.signature`, `help` and editors' hints.
+    """
+    options = [each for each in inspect.signature(make).parameters.values() if each.kind is each.KEYWORD_ONLY]
+
+    def decorated(constructor: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(constructor)
+        own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+        before = [each for each in own if each.kind is not each.KEYWORD_ONLY]
+        shown = signature.replace(parameters=[*before, *options, *(each for each in own if each not in before)])
+        constructor.__signature__ = shown  # type: ignore[attr-defined]
+        return constructor
+
+    return decorated
 
 
 @contextmanager

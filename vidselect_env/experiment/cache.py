@@ -19,7 +19,9 @@ from vidselect_env.bank.spec import BankError
 from vidselect_env.datasets.synthetic.making import LISTING
 
 DAY_S = 24 * 60 * 60
-_BANK_FILE = re.compile(r"(spec|manifest)\.json|build\.lock|(shard|progress)-\d+\.safetensors(\.sha256)?|.*\.\d+\.part")
+_BANK_FILE = re.compile(
+    r"(spec|manifest)\.json|build\.lock|(shard-\d+|progress-\d+-\d+)\.safetensors(\.sha256)?|.*\.\d+\.part"
+)
 _VIDEOS_FILE = re.compile(r"\d+\.mp4(\.part)?|dataset\.json(\.part)?|\.lock")
 _VIDEOS_FOLDER = re.compile(r"synthetic-[0-9a-f]+")
 

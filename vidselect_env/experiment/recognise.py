@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vidselect_classifiers import ClipClassifier
 from vidselect_env.bank import BankSpec
-from vidselect_env.envs.contract import MissingLook, Selector
+from vidselect_env.envs.contract import LookShapes, MissingLook, Selector
 from vidselect_env.envs.sources.look import LookSource
 from vidselect_env.experiment.config import ProblemConfig
 from vidselect_env.experiment.problems import make_problem
@@ -42,6 +42,25 @@ class Recognition:
     milliseconds: dict[str, float] = field(default_factory=dict)
     looking_gmacs: float = 0.0
     clip_gmacs: float = 0.0
+
+
+class Costs:
+    """What choosing costs a selector, counted once for looks of the same shapes.
+
+    Counting goes through the selector's networks, which takes longer than choosing by them.
+    """
+
+    def __init__(self, selector: Selector) -> None:
+        self._selector = selector
+        self._known: list[tuple[LookShapes, float]] = []
+
+    def gmacs(self, shapes: LookShapes) -> float:
+        """Of one context, multiply-adds in units of 1e9."""
+        for known, cost in self._known:
+            if known == shapes:
+                return cost
+        self._known.append((shapes, self._selector.cost_gmacs(shapes)))
+        return self._known[-1][1]
 
 
 def recognise(
@@ -78,11 +97,20 @@ def recognise(
 
 
 def recognise_indexed(
-    index: VideoIndex, selector: Selector, *, classifier: ClipClassifier, spec: BankSpec, problem: ProblemConfig
+    index: VideoIndex,
+    selector: Selector,
+    *,
+    classifier: ClipClassifier,
+    spec: BankSpec,
+    problem: ProblemConfig,
+    costs: Costs | None = None,
 ) -> Recognition:
     """Recognise the action of an indexed video, or of a segment: arguments and errors as in `recognise`.
 
     Lay the grid, look, select, decode and classify what was selected, fuse.
+
+    Args:
+        costs: of the selector, for who recognises more than once.
     """
     clock, path = _Clock(), index.info.path
     source = LookSource(index, spec=spec)
@@ -122,7 +150,7 @@ def recognise_indexed(
         frames=chosen[:, [0, -1]] + index.first,
         num_candidates=len(source.first_alike(candidates[:0], candidates).unique()),
         milliseconds=clock.laps,
-        looking_gmacs=selector.cost_gmacs(choosing.shapes) * choosing.num_contexts,
+        looking_gmacs=(costs or Costs(selector)).gmacs(choosing.shapes) * choosing.num_contexts,
         clip_gmacs=spec.classifier_gmacs,
     )
 

@@ -12,17 +12,32 @@ from collections.abc import Collection
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
 
+from vidselect_env.datasets import anchored
+from vidselect_env.experiment.config import ExperimentConfig, changed
 from vidselect_env.files import make_folder, write_json
 
+_Config = TypeVar("_Config", bound=ExperimentConfig)
 CONFIG, HEAD = "config.json", "head.safetensors"
 WEIGHTS = "weights.safetensors"  # of a classifier that the run trained
 RUN_FORMAT = 2  # raise it when a run's files change
 _PACKAGES = ("vidselect-env", "torch", "torchvision", "gymnasium", "stable-baselines3", "av", "numpy")
+
+
+def anchored_config(config: _Config) -> _Config:
+    """The same configuration, with whole paths of dataset, weights and classifier: a run is used from any folder."""
+    options = config.classifier
+    names = {"dataset": anchored(config.data.dataset)}
+    if options.weights is not None and Path(options.weights).is_file():
+        names["weights"] = str(Path(options.weights).absolute())
+    kind, colon, path = options.classifier.partition(":")
+    if kind == "hf" and Path(path).is_dir():
+        names["classifier"] = f"{kind}{colon}{Path(path).absolute()}"
+    return changed(config, **names)
 
 
 def new_run_folder(parent: Path, name: str) -> Path:

@@ -10,7 +10,7 @@ from vidselect_classifiers import ClipClassifier
 from vidselect_env.bank import BankSpec
 from vidselect_env.envs.contract import Selector
 from vidselect_env.experiment.config import ProblemConfig
-from vidselect_env.experiment.recognise import Recognition, recognise_indexed
+from vidselect_env.experiment.recognise import Costs, Recognition, recognise_indexed
 from vidselect_env.experiment.windows import Decision
 from vidselect_env.video.cutting import Piece
 from vidselect_env.video.errors import VideoError
@@ -47,12 +47,13 @@ def recognise_stream(
     Raises:
         VideoError: the stream cannot be opened, or breaks off.
     """
+    costs = Costs(selector)
     for piece in windows:
         if isinstance(piece, Lost):
             yield Heard(Decision(piece.start_s, piece.end_s, None, DROPPED))
             continue
         try:
-            index, found = _recognised(piece, selector, classifier=classifier, spec=spec, problem=problem)
+            index, found = _recognised(piece, selector, classifier=classifier, spec=spec, problem=problem, costs=costs)
         except VideoError as error:
             yield Heard(Decision(piece.start_s, piece.end_s, None, error.reason), lag_s=windows.lag_s(piece))
         else:
@@ -60,7 +61,13 @@ def recognise_stream(
 
 
 def _recognised(
-    piece: Piece, selector: Selector, *, classifier: ClipClassifier, spec: BankSpec, problem: ProblemConfig
+    piece: Piece,
+    selector: Selector,
+    *,
+    classifier: ClipClassifier,
+    spec: BankSpec,
+    problem: ProblemConfig,
+    costs: Costs,
 ) -> tuple[VideoIndex, Recognition]:
     started_s = time.perf_counter()
     index = index_video(str(piece.path), keep_packets=True, allow_corrupt=spec.allow_corrupt)
@@ -69,6 +76,6 @@ def _recognised(
     part = segment_of(
         index, start_s=start_s if start_s > 0 else None, end_s=end_s if end_s < index.info.duration_s else None
     )
-    found = recognise_indexed(part, selector, classifier=classifier, spec=spec, problem=problem)
+    found = recognise_indexed(part, selector, classifier=classifier, spec=spec, problem=problem, costs=costs)
     spent = {"index": index_ms, **found.milliseconds}
     return index, replace(found, start_s=found.start_s + piece.begin_s, milliseconds=spent)

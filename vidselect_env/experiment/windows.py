@@ -14,7 +14,7 @@ from vidselect_classifiers import ClipClassifier
 from vidselect_env.bank import BankSpec
 from vidselect_env.envs.contract import Selector
 from vidselect_env.experiment.config import ProblemConfig
-from vidselect_env.experiment.recognise import Recognition, recognise_indexed
+from vidselect_env.experiment.recognise import Costs, Recognition, recognise_indexed
 from vidselect_env.video.errors import VideoError
 from vidselect_env.video.index import VideoIndex, segment_of
 
@@ -85,11 +85,12 @@ def recognise_windows(
         selector, classifier, spec, problem: as in `recognise`.
         window_s, every_s: as in `window_bounds`.
     """
+    costs = Costs(selector)
     for start_s, end_s in window_bounds(index.info.duration_s, window_s=window_s, every_s=every_s):
         try:
             is_last = end_s >= index.info.duration_s
             part = segment_of(index, start_s=start_s or None, end_s=None if is_last else end_s)
-            found = recognise_indexed(part, selector, classifier=classifier, spec=spec, problem=problem)
+            found = recognise_indexed(part, selector, classifier=classifier, spec=spec, problem=problem, costs=costs)
         except VideoError as error:
             yield Decision(start_s, end_s, None, error.reason)
         else:

@@ -9,6 +9,7 @@ import os
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 
 import numpy as np
 from av.container import InputContainer
@@ -87,6 +88,11 @@ class VideoIndex:
     def file(self) -> VideoIndex:
         """The index of the whole file."""
         return self if self.whole_file is None else self.whole_file
+
+    @cached_property
+    def number_of(self) -> dict[int, int]:
+        """The number of the frame with a timestamp."""
+        return {pts: number for number, pts in enumerate(self.pts.tolist())}
 
     @property
     def shown_s(self) -> NDArray[np.float64]:

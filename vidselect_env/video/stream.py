@@ -112,13 +112,12 @@ def _run_frames(
     num_threads: int,
     export_vectors: bool,
 ) -> Iterator[tuple[int, VideoFrame]]:
-    number_of = {pts: number for number, pts in enumerate(index.pts.tolist())}
     with _opened(path, index, num_threads, export_vectors) as (stream, packets_from):
         for key, start, stop in runs:
             needed = None if export_vectors else frozenset(index.pts[wanted[start:stop]].tolist())
             decoder = Decoder(stream, index, key, needed=needed)
             frames = decoder.decode(packets_from(key))
-            numbered = _numbered(path, frames, index, key, number_of)
+            numbered = _numbered(path, frames, index, key)
             if index.allow_corrupt:
                 yield from _filled(path, numbered, wanted[start:stop])
                 continue
@@ -161,12 +160,11 @@ def _numbered(
     frames: Iterator[VideoFrame],
     index: VideoIndex,
     key: int,
-    number_of: dict[int, int],
 ) -> Iterator[tuple[int, VideoFrame]]:
     """The frames of a run that are in the index, with their numbers."""
     reached = 0
     for place, frame in enumerate(frames):
-        number = number_of.get(frame.pts if index.has_timestamps else place)  # type: ignore[arg-type]
+        number = index.number_of.get(frame.pts if index.has_timestamps else place)  # type: ignore[arg-type]
         if number is None:
             continue
         if number >= key > reached:

@@ -14,7 +14,7 @@ from vidselect_env.datasets import load_dataset
 from vidselect_env.experiment.banks import make_experiment
 from vidselect_env.experiment.config import changed
 from vidselect_env.experiment.problems import check_given, environment_of, fields_of
-from vidselect_env.experiment.run import new_run_folder, write_config
+from vidselect_env.experiment.run import anchored_config, new_run_folder, write_config
 
 
 def run(config: EvaluateConfig | FuseConfig) -> None:
@@ -49,7 +49,7 @@ def evaluate_run(config: EvaluateConfig) -> Path:
     agent = saved.load_agent()
     experiment = make_experiment(run, signals=fields_of(run.problem, needs), head=head, only_test=True)
     folder = new_run_folder(config.runs, f"eval-{config.run.name}")
-    write_config(folder, experiment=run, evaluated=str(config.run))
+    write_config(folder, experiment=anchored_config(run), evaluated=str(config.run.absolute()))
     report(folder, agent, experiment, name=run.agent, seed=run.seed, facts={"evaluated": config.run})
     return folder
 

@@ -23,7 +23,7 @@ from vidselect_env.experiment.banks import make_experiment
 from vidselect_env.experiment.config import ExperimentConfig, changed
 from vidselect_env.experiment.live import live_source, load_split, starting_classifier
 from vidselect_env.experiment.problems import batched, make_problem, steps_of
-from vidselect_env.experiment.run import WEIGHTS, run_logger, write_config
+from vidselect_env.experiment.run import WEIGHTS, anchored_config, run_logger, write_config
 
 
 def train_jointly(config: Any, settings: DSNConfig, *, folder: Path, resumed: bool) -> Path:
@@ -50,7 +50,7 @@ def train_jointly(config: Any, settings: DSNConfig, *, folder: Path, resumed: bo
     if not resumed:
         write_config(
             folder,
-            experiment=config,
+            experiment=anchored_config(config),
             agent_settings=settings,
             class_names=fit_set.class_names,
             shapes=env.shapes.to_json(),

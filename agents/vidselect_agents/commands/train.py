@@ -26,7 +26,7 @@ from vidselect_env.evaluation.references import REFERENCES
 from vidselect_env.evaluation.report import REPORT
 from vidselect_env.experiment.banks import Experiment, make_experiment
 from vidselect_env.experiment.problems import batched, check_options, fields_of, steps_of
-from vidselect_env.experiment.run import HEAD, new_run_folder, run_logger, write_config
+from vidselect_env.experiment.run import HEAD, anchored_config, new_run_folder, run_logger, write_config
 from vidselect_env.experiment.summary import describe_problem
 from vidselect_env.files import clear_leftovers, writable_folder
 from vidselect_env.fitting.head import save_head
@@ -94,7 +94,7 @@ def _train(config: TrainConfig, settings: Any, folder: Path | None) -> Path:
     if not resumed:
         write_config(
             folder,
-            experiment=config,
+            experiment=anchored_config(config),
             agent_settings=settings,
             class_names=experiment.test.spec.class_names,
             shapes=env.shapes.to_json(),

@@ -65,9 +65,12 @@ def dataset_of(*videos):
     return VideoDataset(name="d", split="train", class_names=("a", "b"), videos=videos)
 
 
-def test_banks_of_whole_files_keep_their_fingerprint():
-    videos = LabelledVideo("missing.mp4", (0,)), LabelledVideo("other.mp4", (1, 0))
-    listing = [["a", "b"], [["missing.mp4", [0], -1], ["other.mp4", [1, 0], -1]]]
+def test_banks_of_whole_files_keep_their_fingerprint(tmp_path):
+    """Of their names below the folder that they share, and their content; what is not there has none."""
+    (tmp_path / "other.mp4").write_bytes(b"frames")
+    videos = LabelledVideo(str(tmp_path / "a" / "x.mp4"), (0,)), LabelledVideo(str(tmp_path / "other.mp4"), (1, 0))
+    digest = hashlib.sha256(b"frames").hexdigest()
+    listing = [["a", "b"], [["a/x.mp4", [0], -1, ""], ["other.mp4", [1, 0], 6, digest]]]
     assert dataset_of(*videos).fingerprint() == hashlib.sha256(json.dumps(listing).encode()).hexdigest()
 
 

@@ -21,10 +21,16 @@ from gymnasium.wrappers.vector import NormalizeReward, RecordEpisodeStatistics
 import vidselect_env  # noqa: F401 (registers the environments)
 from vidselect_env.bank import BankError
 from vidselect_env.envs.batched import SelectVectorEnv
-from vidselect_env.envs.clip_select import ClipSelectEnv, ClipSelectProblem, ClipSelectVectorEnv
-from vidselect_env.envs.frame_select import FrameSelectEnv, FrameSelectProblem, FrameSelectVectorEnv
+from vidselect_env.envs.clip_select import ClipSelectEnv, ClipSelectProblem, ClipSelectVectorEnv, clip_select_problem
+from vidselect_env.envs.frame_select import (
+    FrameSelectEnv,
+    FrameSelectProblem,
+    FrameSelectVectorEnv,
+    frame_select_problem,
+)
 from vidselect_env.envs.scalar import SelectEnv
 from vidselect_env.envs.search.batched import ClipSearchVectorEnv
+from vidselect_env.envs.search.scalar import ClipSearchEnv, search_problem
 from vidselect_env.envs.sources import BankSource
 from vidselect_env.experiment.config import ProblemConfig
 
@@ -119,17 +125,27 @@ def test_an_action_out_of_range_is_refused_by_both_environments(bank, wrong):
             batched.step(np.stack([action, bad]))
 
 
-@pytest.mark.parametrize(
-    "door", [ClipSelectEnv, ClipSelectVectorEnv, FrameSelectEnv, FrameSelectVectorEnv], ids=lambda door: door.__name__
-)
-def test_the_options_of_make_are_named_as_on_the_command_line(door):
-    options = [
-        name
-        for name, each in inspect.signature(door).parameters.items()
-        if each.kind != each.VAR_KEYWORD and name not in ("num_envs", "bank", "device", "repeat_context", "output")
-    ]
-    assert set(options) <= {*vars(ProblemConfig()), "render_mode", "per_section"}
-    assert {"observation", "render_mode"} < set(options)
+DOORS = {
+    ClipSelectEnv: clip_select_problem,
+    ClipSelectVectorEnv: clip_select_problem,
+    FrameSelectEnv: frame_select_problem,
+    FrameSelectVectorEnv: frame_select_problem,
+    ClipSearchEnv: search_problem,
+    ClipSearchVectorEnv: search_problem,
+}
+# Of a search alone, and not of the command line.
+OF_SEARCH = {"looks", "look_share", "start", "shaping", "discount", "flat"}
+
+
+@pytest.mark.parametrize(("door", "make"), DOORS.items(), ids=lambda each: each.__name__)
+def test_the_options_of_make_are_named_as_on_the_command_line(door, make):
+    parameters = inspect.signature(door).parameters
+    assert not [name for name, each in parameters.items() if each.kind == each.VAR_KEYWORD]
+    options = set(parameters) - {"num_envs", "bank", "device", "repeat_context", "output"}
+    assert options <= {*vars(ProblemConfig()), "render_mode", "per_section", *OF_SEARCH}
+    assert {"observation", "render_mode"} < options
+    usual = {name: each for name, each in inspect.signature(make).parameters.items() if each.kind == each.KEYWORD_ONLY}
+    assert {name: parameters[name].default for name in usual} == {name: each.default for name, each in usual.items()}
 
 
 @pytest.mark.parametrize(
@@ -139,6 +155,9 @@ def test_the_options_of_make_are_named_as_on_the_command_line(door):
         ("VideoFrameSelect-v0", {"sections": 4}, "unexpected keyword argument 'sections': it has bank, device, frames"),
         ("VideoClipSelect-v0", {"penalty": -1.0}, r"penalty \(-1.0\) must be at least 0"),
         ("VideoFrameSelect-v0", {"omega": 10.0, "kept": 0}, r"num_kept \(0\) must be 1 to"),
+        ("VideoClipSearch-v0", {"prices": 0.1}, "unexpected keyword argument 'prices': did you mean 'price'"),
+        ("VideoClipSearch-v0", {"num_candidates": 4}, "unexpected .* 'num_candidates': it has bank, device, frames"),
+        ("VideoClipSearch-v0", {"looks": "dear"}, r"looks \('dear'\) must be one of free, paid"),
     ],
 )
 def test_an_option_that_does_not_fit_is_refused_by_the_environments_name(bank, name, options, message):
@@ -146,9 +165,10 @@ def test_an_option_that_does_not_fit_is_refused_by_the_environments_name(bank, n
         gymnasium.make(name, bank=bank, disable_env_checker=True, **options)
 
 
-def test_a_bank_that_is_not_there_is_refused_by_the_environments_name(tmp_path):
-    with pytest.raises(BankError, match=f"VideoClipSelect-v0: .*{re.escape(str(tmp_path))}"):
-        gymnasium.make("VideoClipSelect-v0", bank=str(tmp_path))
+@pytest.mark.parametrize("name", ["VideoClipSelect-v0", "VideoFrameSelect-v0", "VideoClipSearch-v0"])
+def test_a_bank_that_is_not_there_is_refused_by_the_environments_name(tmp_path, name):
+    with pytest.raises(BankError, match=f"{name}: .*{re.escape(str(tmp_path))}"):
+        gymnasium.make(name, bank=str(tmp_path))
 
 
 def test_candidates_that_are_offered_more_than_once_are_said(bank):
@@ -176,7 +196,7 @@ def test_environments_of_processes_agree_with_those_of_one(bank, tmp_path):
 
 @pytest.mark.parametrize("flat", [True, False])
 def test_a_search_gives_arrays_too(bank, flat):
-    env = ClipSearchVectorEnv(2, bank, num_candidates=6, observation="features", flat=flat, output="numpy")
+    env = ClipSearchVectorEnv(2, bank, frames=6, observation="features", flat=flat, output="numpy")
     observations, _ = env.reset(seed=0)
     assert env.observation_space.contains(observations)
     observations, rewards, terminated, _, infos = env.step(np.array([6, 0]))  # the first stops
@@ -191,7 +211,7 @@ def test_a_search_gives_arrays_too(bank, flat):
     [
         ("VideoClipSelect-v0", {}),
         ("VideoFrameSelect-v0", {"frames": 6, "kept": 2}),
-        ("VideoClipSearch-v0", {"num_candidates": 6, "flat": True}),
+        ("VideoClipSearch-v0", {"frames": 6, "flat": True}),
     ],
 )
 @pytest.mark.parametrize("copy", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))], ids=["copy", "pickle"])

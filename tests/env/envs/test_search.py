@@ -284,7 +284,7 @@ def test_a_set_taken_at_once_earns_what_its_episode_would():
 
 @pytest.mark.parametrize("options", [{}, {"flat": True}, {"looks": "paid", "observation": "skim"}])
 def test_gymnasiums_and_sb3s_checkers_pass(make_bank, options):
-    options = {"observation": "features", "num_candidates": 6} | options
+    options = {"observation": "features", "frames": 6} | options
     env = gymnasium.make("VideoClipSearch-v0", bank=make_bank(), **options)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -301,7 +301,7 @@ def test_the_vector_environment_is_made_by_its_id(make_bank):
         num_envs=3,
         vectorization_mode="vector_entry_point",
         bank=make_bank(),
-        num_candidates=6,
+        frames=6,
     )
     seen, _ = env.reset(seed=0)
     assert env.observation_space.contains({name: part.numpy() for name, part in seen.items()})
@@ -338,7 +338,7 @@ def test_steps_out_of_order_are_refused():
 def test_a_search_is_drawn_with_what_was_said(video_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("VIDSELECT_CACHE", str(tmp_path))
     monkeypatch.setattr("vidselect_env.bank.cached.SMALL_BANK_VIDEOS", 2)
-    env = gymnasium.make("VideoClipSearch-v0", render_mode="rgb_array", num_candidates=4)
+    env = gymnasium.make("VideoClipSearch-v0", render_mode="rgb_array", frames=4)
     env.reset(seed=0)
     before = env.render()
     env.step(1)

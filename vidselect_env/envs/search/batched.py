@@ -15,6 +15,7 @@ from torch import Tensor
 from vidselect_env.bank import ClipBank
 from vidselect_env.envs.batched import SelectVectorEnv, each_of
 from vidselect_env.envs.contract import Looks
+from vidselect_env.envs.options import showing
 from vidselect_env.envs.search.problem import Observation, SearchProblem
 from vidselect_env.envs.search.render import search_sheet
 from vidselect_env.envs.search.scalar import search_problem
@@ -121,6 +122,7 @@ class SearchVectorEnv(SelectVectorEnv):
 class ClipSearchVectorEnv(SearchVectorEnv):
     """`ClipSearchEnv` for many videos at once, in torch; see there and `SearchVectorEnv`."""
 
+    @showing(search_problem)
     def __init__(
         self,
         num_envs: int = 1,
@@ -128,7 +130,7 @@ class ClipSearchVectorEnv(SearchVectorEnv):
         *,
         render_mode: str | None = None,
         output: str = "torch",
-        **options: object,
+        **options: Any,
     ) -> None:
-        problem = search_problem(bank, **options)  # type: ignore[arg-type]
+        problem = search_problem(bank, **options)
         super().__init__(problem, num_envs=num_envs, render_mode=render_mode, output=output)

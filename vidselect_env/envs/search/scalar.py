@@ -11,15 +11,48 @@ import torch
 
 from vidselect_env.bank import ClipBank
 from vidselect_env.bank.cached import resolve_bank
+from vidselect_env.envs.options import naming, showing
 from vidselect_env.envs.search.problem import SearchProblem
 from vidselect_env.envs.search.render import search_sheet
 from vidselect_env.envs.search.state import SearchState
 from vidselect_env.envs.sources.bank import BankSource
 
 
-def search_problem(bank: str | ClipBank | None = None, *, device: str = "cpu", **options: object) -> SearchProblem:
-    """The problem on a bank: an opened one, its folder, or None for a small synthetic bank."""
-    return SearchProblem(BankSource(resolve_bank(bank), device=device), **options)  # type: ignore[arg-type]
+def search_problem(
+    bank: str | ClipBank | None = None,
+    *,
+    device: str = "cpu",
+    frames: int | None = 18,
+    observation: str = "skim",
+    looks: str = "free",
+    look_share: float = 0.02,
+    price: float = 0.03,
+    price_range: tuple[float, float] | None = None,
+    max_clips: int | None = None,
+    reward: str = "correct",
+    start: str = "none",
+    shaping: float = 0.0,
+    discount: float = 1.0,
+    flat: bool = False,
+    **unknown: object,
+) -> SearchProblem:
+    """The problem on a bank, with the command line's names: an opened one, its folder, or None for a small one."""
+    with naming(SearchProblem.environment, search_problem, unknown):
+        return SearchProblem(
+            BankSource(resolve_bank(bank), device=device),
+            num_candidates=frames,
+            observation=observation,
+            looks=looks,
+            look_share=look_share,
+            price=price,
+            price_range=price_range,
+            max_clips=max_clips,
+            reward=reward,
+            start=start,
+            shaping=shaping,
+            discount=discount,
+            flat=flat,
+        )
 
 
 class SearchEnv(gymnasium.Env):
@@ -111,11 +144,13 @@ class ClipSearchEnv(SearchEnv):
 
     Args:
         bank: folder of a bank, or None for a small synthetic one, built on first use and cached.
-        options: of `SearchProblem`.
+        device: where classifier outputs are kept.
+        frames: K, the candidates of a search; None for all of a video's.
+        observation, looks, look_share, price, price_range, max_clips, reward, start, shaping, discount, flat: see
+            `SearchProblem`.
         render_mode: `rgb_array`, a contact sheet with what was said, in order.
     """
 
-    def __init__(
-        self, bank: str | ClipBank | None = None, *, render_mode: str | None = None, **options: object
-    ) -> None:
-        super().__init__(search_problem(bank, **options), render_mode=render_mode)  # type: ignore[arg-type]
+    @showing(search_problem)
+    def __init__(self, bank: str | ClipBank | None = None, *, render_mode: str | None = None, **options: Any) -> None:
+        super().__init__(search_problem(bank, **options), render_mode=render_mode)
