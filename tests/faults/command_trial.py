@@ -5,6 +5,8 @@ A line of JSON in, a line of JSON out. The task:
 - `program`: Python source; `COMMAND(arguments)` in it is `vidselect ARGUMENTS`, and `GUARDED(work)` calls what is
   no command in the way of one;
 - `folder`: where it runs, and where its output is kept;
+- `here`: run it without a fork, so that what it imports and prepares is there for those that are forked later; not
+  for what learns, since torch refuses gradients in a fork of a process that had some;
 - `kill_after_s`: SIGKILL after so many seconds, if it is not done by then;
 - `calls`: of `calls.c`, where that is preloaded: the `folder` that is watched, the `nth` call that fails (0: none) with
   error `number` (0: SIGKILL), whether all after it fail too (`stays`), and a `log` of what was done.
@@ -14,7 +16,9 @@ The answer: `status` (exit status, or minus the signal), `seconds`, `stderr`, `c
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import io
 import json
 import os
 import signal
@@ -25,10 +29,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot  # noqa: F401  what the forked processes need, imported once
+import matplotlib.figure  # what the forked processes need, imported once
+import matplotlib.pyplot
 import tensorboard.summary  # noqa: F401
 import torch
 import torch.utils.tensorboard
+import tqdm
 
 import vidselect_agents.dsn
 import vidselect_agents.max_response  # noqa: F401
@@ -36,6 +42,7 @@ from vidselect_agents import commands
 from vidselect_agents.commands import bank, benchmark, classifier, evaluate, recognise, train  # noqa: F401
 
 LONGEST_S = 400
+SMALL_DPI = 20
 
 
 def guarded(work: Callable[[], object]) -> None:
@@ -106,11 +113,38 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def run_here(task: dict[str, Any]) -> dict[str, Any]:
+    started_s, status = time.perf_counter(), 0
+    os.chdir(task["folder"])
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
+        try:
+            exec(compile(task["program"], "program", "exec"), {"COMMAND": commands.main, "GUARDED": guarded})
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        except Exception:
+            status = 1
+            traceback.print_exc()
+    return {"status": status, "seconds": time.perf_counter() - started_s, "stderr": said.getvalue(), "count": 0}
+
+
+def draw_small() -> None:
+    """Pictures of a few pixels: what costs the most in a tiny run is drawing, and every picture is still written."""
+    savefig = matplotlib.figure.Figure.savefig
+
+    def small(figure: Any, *given: Any, **named: Any) -> None:
+        savefig(figure, *given, **(named | {"dpi": SMALL_DPI}))
+
+    matplotlib.figure.Figure.savefig = small  # type: ignore[method-assign]
+
+
 def main() -> None:
     torch.set_num_threads(1)
+    tqdm.tqdm.monitor_interval = 0  # a thread would be lost in a fork
+    draw_small()
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
-        print(json.dumps(run(json.loads(line))), flush=True)
+        task = json.loads(line)
+        print(json.dumps(run_here(task) if task.get("here") else run(task)), flush=True)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
 
-from vidselect_env.files import make_folder, write_json
+from vidselect_env.files import make_folder, read_text, write_json
 
 CONFIG, HEAD = "config.json", "head.safetensors"
 WEIGHTS = "weights.safetensors"  # of a classifier that the run trained
@@ -87,7 +87,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         ValueError: the folder is no run, or one of another version.
     """
     try:
-        config = json.loads((folder / CONFIG).read_text())
+        config = json.loads(read_text(folder / CONFIG))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ValueError(f"{str(folder)!r} is no run: it has no {CONFIG}") from error
     except (OSError, ValueError, RecursionError) as error:
