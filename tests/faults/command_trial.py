@@ -5,6 +5,7 @@ A line of JSON in, a line of JSON out. The task:
 - `program`: Python source; `COMMAND(arguments)` in it is `vidselect ARGUMENTS`, and `GUARDED(work)` calls what is
   no command in the way of one;
 - `folder`: where it runs, and where its output is kept;
+- `draw`: if false, pictures are of one pixel: drawing is what costs the most in a tiny run;
 - `here`: run it without a fork, so that what it imports and prepares is there for those that are forked later; not
   for what learns, since torch refuses gradients in a fork of a process that had some;
 - `kill_after_s`: SIGKILL after so many seconds, if it is not done by then;
@@ -31,6 +32,7 @@ from typing import Any
 
 import matplotlib.figure  # what the forked processes need, imported once
 import matplotlib.pyplot
+import PIL.Image
 import tensorboard.summary  # noqa: F401
 import torch
 import torch.utils.tensorboard
@@ -42,7 +44,6 @@ from vidselect_agents import commands
 from vidselect_agents.commands import bank, benchmark, classifier, evaluate, recognise, train  # noqa: F401
 
 LONGEST_S = 400
-SMALL_DPI = 20
 
 
 def guarded(work: Callable[[], object]) -> None:
@@ -61,6 +62,8 @@ def run_forked(task: dict[str, Any], said: Path, counted: Path) -> None:
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.chdir(task["folder"])
+        if not task.get("draw", True):
+            draw_nothing()
         calls = task.get("calls")
         if calls:
             ctypes.CDLL(None).calls_arm(
@@ -127,20 +130,18 @@ def run_here(task: dict[str, Any]) -> dict[str, Any]:
     return {"status": status, "seconds": time.perf_counter() - started_s, "stderr": said.getvalue(), "count": 0}
 
 
-def draw_small() -> None:
-    """Pictures of a few pixels: what costs the most in a tiny run is drawing, and every picture is still written."""
-    savefig = matplotlib.figure.Figure.savefig
+def draw_nothing() -> None:
+    """Pictures of one pixel, written as matplotlib writes its own."""
 
-    def small(figure: Any, *given: Any, **named: Any) -> None:
-        savefig(figure, *given, **(named | {"dpi": SMALL_DPI}))
+    def blank(figure: Any, path: Any, **_: Any) -> None:
+        PIL.Image.new("RGB", (1, 1)).save(path)
 
-    matplotlib.figure.Figure.savefig = small  # type: ignore[method-assign]
+    matplotlib.figure.Figure.savefig = blank  # type: ignore[method-assign]
 
 
 def main() -> None:
     torch.set_num_threads(1)
     tqdm.tqdm.monitor_interval = 0  # a thread would be lost in a fork
-    draw_small()
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
         task = json.loads(line)

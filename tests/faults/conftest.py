@@ -168,6 +168,7 @@ def warmed(world, watched, tmp_path_factory):
     """The same, with the banks of a run made, and all that a report of one needs imported before the forks."""
     place = tmp_path_factory.mktemp("warmed")
     train = ("train", "--agent", "dsn", "--total-timesteps", "8", "--num-envs", "4", "--runs", "runs")
+    train = (*train, "--observation", "features")
     ended = watched.run({"program": world.command(*train), "folder": str(place)}, timeout_s=START_S)
     assert ended["status"] == 0, ended["stderr"]
     [run] = (place / "runs").iterdir()

@@ -6,6 +6,7 @@ import csv
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,16 +20,16 @@ from vidselect_env.bank import BankError, open_bank
 TIMEOUT_S = 500
 FAULTS = {"disk full": (errno.ENOSPC, 1), "no writing": (errno.EACCES, 0)}  # the error, and whether it stays
 TRAIN = ("train", "--agent", "dsn", "--total-timesteps", "16", "--num-envs", "4", "--samples-per-context", "2")
-TRAIN = (*TRAIN, "--evaluate-every", "0", "--checkpoint-every", "8", "--runs", "out/runs")
+TRAIN = (*TRAIN, "--observation", "features", "--evaluate-every", "0", "--checkpoint-every", "8", "--runs", "out/runs")
 BENCHMARK = ("benchmark", "--agents", "dsn", "uniform", "--seeds", "1", "--total-timesteps", "8", "--num-envs", "4")
-BENCHMARK = (*BENCHMARK, "--out", "out/benchmark")
+BENCHMARK = (*BENCHMARK, "--observation", "features", "--out", "out/benchmark")
 TIMES = ("ms", "seconds", "steps_per_second")
 
 
 def run(watched, program: str, place: Path, **calls) -> dict:
     """What became of a program in the folder `place`; of the calls `folder` is the one that is watched."""
     (place / "out").mkdir(parents=True, exist_ok=True)
-    task = {"program": program, "folder": str(place), "calls": calls or None}
+    task = {"program": program, "folder": str(place), "calls": calls or None, "draw": False}
     return watched.run(task, timeout_s=TIMEOUT_S)
 
 
@@ -75,6 +76,23 @@ def check_unfinished_bank(folder: Path) -> None:
 
 def bank_files(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in sorted(folder.iterdir()) if file.name != "build.lock"}
+
+
+def state_of(folder: Path) -> tuple[tuple[str, bytes], ...]:
+    """What `folder/out` holds, as far as going on depends on it: names and bytes without times and process numbers.
+
+    Of figures, tables and logs, which nothing reads, it is the names.
+    """
+    found = []
+    for file in sorted(each for each in (folder / "out").rglob("*") if each.is_file()):
+        name, data = str(file.relative_to(folder)), b""
+        if file.suffix in (".json", ".pt", ".safetensors", ".sha256", ".part"):
+            data = re.sub(rb"\.pt\.[0-9]+", b".pt", file.read_bytes())  # archives of torch hold their file's name
+        if file.name == "result.json":
+            data = json.dumps(without_times(json.loads(data))).encode()
+        name = re.sub(r"-[0-9]{8}-[0-9]{6}", "", name)
+        found.append((re.sub(r"tfevents.*", "tfevents", re.sub(r"[0-9]+\.part", "part", name)), data))
+    return tuple(found)
 
 
 def check_run(watched, folder: Path, whole: Path) -> str | None:
