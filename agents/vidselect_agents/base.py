@@ -23,7 +23,7 @@ from tqdm import tqdm
 from vidselect_agents.settings import NoSettings, restored
 from vidselect_env.envs.contract import Looks, LookShapes, Needs
 from vidselect_env.envs.wrappers import BatchedEnv
-from vidselect_env.files import check_finite, write_tensors
+from vidselect_env.files import check_finite, check_regular, write_tensors
 from vidselect_env.settings import typed
 
 FILE_NAME = "agent.safetensors"
@@ -253,6 +253,7 @@ def read_agent_file(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]
         ValueError: no agent's file, or one of an earlier version.
     """
     try:
+        check_regular(path)
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("vidselect", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from vidselect_env.bank.dtypes import dtype_of
 from vidselect_env.bank.spec import OUTPUTS, BankError, BankSpec
-from vidselect_env.files import sha256_of, write_aside, write_json, write_tensors
+from vidselect_env.files import check_regular, read_text, sha256_of, write_aside, write_json, write_tensors
 from vidselect_env.settings import LARGEST_COUNT, from_json, typed
 from vidselect_env.video.segment import check_segment
 
@@ -147,6 +147,7 @@ def read_shard(file: Path, spec: BankSpec) -> Shard:
         BankError: truncated, not a shard, or not one of this bank.
     """
     try:
+        check_regular(file)
         with safe_open(file, framework="pt") as opened:
             header = json.loads((opened.metadata() or {})["vidselect"])
             fields = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
@@ -181,8 +182,8 @@ def check_hash(file: Path) -> None:
         BankError: they differ, or there is no hash.
     """
     try:
-        wanted = hash_file(file).read_text()
-    except (OSError, UnicodeDecodeError) as error:
+        wanted = read_text(hash_file(file))
+    except (OSError, ValueError) as error:
         raise BankError(f"shard {str(file)!r} has no hash beside it ({error}): {REBUILD}") from error
     if sha256_of(file) != wanted:
         raise BankError(f"shard {str(file)!r} does not have the hash that it was written with: {REBUILD}")
@@ -222,7 +223,7 @@ def parse_manifest(file: Path, folder: str) -> Manifest:
         FileNotFoundError, NotADirectoryError: there is none.
     """
     try:
-        manifest = json.loads(file.read_text())
+        manifest = json.loads(read_text(file))
     except (FileNotFoundError, NotADirectoryError):
         raise
     except (OSError, ValueError, RecursionError) as error:
@@ -250,7 +251,7 @@ def read_spec(folder: Path) -> BankSpec | None:
         BankError: a damaged file, or another format version.
     """
     try:
-        return BankSpec.from_json(json.loads((folder / SPEC).read_text()))
+        return BankSpec.from_json(json.loads(read_text(folder / SPEC)))
     except FileNotFoundError:
         return None
     except BankError:

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
+from vidselect_env.files import check_regular
 from vidselect_env.video.decode import FrameSize
 from vidselect_env.video.errors import faults_of
 from vidselect_env.video.index import VideoIndex, index_video
@@ -103,6 +104,7 @@ def load_filters(path: str | os.PathLike[str]) -> Tensor:
         FileNotFoundError: there is no such file.
         ValueError: it is no safetensors file, or holds anything but one such tensor.
     """
+    check_regular(path)
     try:
         tensors = load_file(path)
     except SafetensorError as error:

@@ -10,7 +10,7 @@ from stable_baselines3.common.logger import Logger
 
 from vidselect_agents.registry import agent_class, is_ours
 from vidselect_env.envs.wrappers import RecordRollouts
-from vidselect_env.files import write_aside
+from vidselect_env.files import check_regular, write_aside
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -52,6 +52,7 @@ class Checkpoints:
         if not self.file.exists():
             return None
         try:
+            check_regular(self.file)
             state = torch.load(self.file, weights_only=True, map_location="cpu")
             agent.resume(state["agent"])
             self.logger.name_to_value.update(state["logger"]["values"])
