@@ -157,6 +157,7 @@ def build_bank(
             engine = engine or ThisProcess(num_workers=num_workers, device=device)
             with BuildBar(sum(len(group) for _, group in todo), shown=progress) as bar:
                 engine(todo, classifier, spec=spec, batch_size=batch_size, on_error=on_error, bar=bar)
+            clear_leftovers(folder)  # of workers that the engine lost
         if todo or not (folder / format.MANIFEST).exists():
             shards = [_checked(file, group, spec) for file, group in zip(files, groups, strict=True)]
             format.write_manifest(folder, spec, shards)
