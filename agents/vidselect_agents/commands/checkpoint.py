@@ -27,6 +27,19 @@ def check_resumable(name: str) -> None:
         raise ValueError(f"agent {name!r} cannot be resumed: leave --checkpoint-every 0, and train it in one go")
 
 
+def read_checkpoint(file: Path) -> dict[str, Any]:
+    """What `Checkpoints` wrote.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        check_regular(file)
+        return torch.load(file, weights_only=True, map_location="cpu")
+    except Exception as error:  # whatever a damaged file makes of its readers
+        raise ValueError(f"checkpoint {str(file)!r} cannot be taken up: {error}") from error
+
+
 class Checkpoints:
     """Writes `checkpoint.pt` into a run's folder every so many steps of sub-environments; 0 for never."""
 
@@ -51,9 +64,8 @@ class Checkpoints:
         """
         if not self.file.exists():
             return None
+        state = read_checkpoint(self.file)
         try:
-            check_regular(self.file)
-            state = torch.load(self.file, weights_only=True, map_location="cpu")
             agent.resume(state["agent"])
             self.logger.name_to_value.update(state["logger"]["values"])
             self.logger.name_to_count.update(state["logger"]["counts"])
