@@ -16,6 +16,7 @@ from vidselect_agents.commands.report import report
 from vidselect_agents.dsn import DSNConfig
 from vidselect_agents.registry import make_agent, needs_of
 from vidselect_classifiers import save_weights
+from vidselect_env.envs.memory import keep_freed_batches
 from vidselect_env.envs.sources import LiveSource
 from vidselect_env.envs.wrappers import RecordRollouts
 from vidselect_env.evaluation.evaluate import evaluate
@@ -44,6 +45,7 @@ def train_jointly(config: Any, settings: DSNConfig, *, folder: Path, resumed: bo
     env = RecordRollouts(
         batched(make_problem(config.problem, source, needs, training=True), num_envs=config.num_envs), logger
     )
+    keep_freed_batches(env)
     agent = make_agent(
         config.agent, env, seed=config.seed, device=config.classifier.torch_device, **dataclasses.asdict(settings)
     )
