@@ -14,7 +14,7 @@ from torch import Tensor
 from vidselect_agents.steps import StepsConfig
 from vidselect_env.datasets.labels import label_shares
 from vidselect_env.envs.sources import LiveSource
-from vidselect_env.fitting.augmentation import ClipJitter
+from vidselect_env.fitting.augmentation import ClipJitter, mirrored
 from vidselect_env.fitting.processes import ALONE, Processes, share_norms
 from vidselect_env.seeding import seeded
 
@@ -123,4 +123,6 @@ class ClassifierSteps:
         if not self.jitter.takes_whole_frames:
             clip = self.source.centre(clip)
         clip = self.jitter(clip, crop=self.source.spec.clip_crop, generator=generator)
-        return clip.flip(-1) if self.flip and torch.rand((), generator=generator) < 0.5 else clip
+        if not self.flip or torch.rand((), generator=generator) >= 0.5:
+            return clip
+        return mirrored(clip, modality=self.source.classifier.geometry.modality)

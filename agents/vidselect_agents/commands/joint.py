@@ -17,6 +17,7 @@ from vidselect_agents.commands.report import report
 from vidselect_agents.dsn import DSNConfig
 from vidselect_agents.registry import make_agent, needs_of
 from vidselect_classifiers import save_weights
+from vidselect_env.envs.memory import keep_freed_batches
 from vidselect_env.envs.sources import LiveSource
 from vidselect_env.envs.wrappers import RecordRollouts
 from vidselect_env.evaluation.evaluate import evaluate
@@ -56,6 +57,7 @@ def train_jointly(
     logger = run_logger(folder) if processes.is_first else Logger(None, [])
     problem = make_problem(config.problem, source, needs, training=True)
     env = RecordRollouts(batched(problem, num_envs=num_envs, share=(processes.rank, processes.count)), logger)
+    keep_freed_batches(env)
     agent = make_agent(
         config.agent, env, seed=config.seed, device=config.classifier.torch_device, **dataclasses.asdict(settings)
     )
