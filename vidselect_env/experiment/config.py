@@ -82,8 +82,8 @@ class ProblemConfig:
     Args:
         environment: VideoClipSelect-v0, VideoFrameSelect-v0, VideoClipSearch-v0, or auto: the one that the agent is
             made for.
-        observation: what the agent sees of a candidate, or auto: skims to select clips, features and
-            predictions to select frames.
+        observation: what the agent sees of a candidate: skim; mel, its sound; features, predictions, or both of the
+            classifier's; or auto: what the agent is made for, else skims, and both to select frames.
         sections: M, parts of a video that one clip each is chosen from.
         clips: N, candidates a section.
         test_sections: M in testing, where another.
