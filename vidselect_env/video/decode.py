@@ -245,9 +245,9 @@ class FrameOutput:
         )
         for plane, channel in zip(small.planes, (1, 2, 0), strict=True):  # planes are green, blue, red
             if self.quarter_turns:
-                whole = np.ndarray((self.height, self.width), np.uint8, plane, strides=(plane.line_size, 1))
+                whole = np.ndarray((self.height, self.width), np.uint8, memoryview(plane), strides=(plane.line_size, 1))
                 self.array[row, channel] = np.rot90(whole, self.quarter_turns)[self.window]
             else:
                 start = self.window[0].start * plane.line_size + self.window[1].start
-                pixels = np.ndarray(self.array.shape[2:], np.uint8, plane, start, (plane.line_size, 1))
+                pixels = np.ndarray(self.array.shape[2:], np.uint8, memoryview(plane), start, (plane.line_size, 1))
                 self.array[row, channel] = pixels

@@ -124,9 +124,10 @@ def test_a_table_of_another_length_is_not_believed(video, told, table, change):
 def test_a_file_that_is_cut_short_is_still_refused(tmp_path, video, told):
     content = video.read_bytes()
     place = content.index(b"mdat") - 4
-    with av.open(str(video)) as source, av.open(
-        str(tmp_path / "whole.mp4"), "w", options={"movflags": "faststart"}
-    ) as target:  # its header in front, so that it survives
+    with (
+        av.open(str(video)) as source,
+        av.open(str(tmp_path / "whole.mp4"), "w", options={"movflags": "faststart"}) as target,
+    ):  # its header in front, so that it survives
         stream = target.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(source.streams.video[0]):
             if packet.size:
