@@ -79,8 +79,14 @@ class LiveConfig(ExperimentConfig):
     @property
     def training(self) -> DSNConfig:
         """Of joint training, and of the classifier's part of it."""
-        jitter = {"scale_jitter": (1.0, 1.25), "random_crop": True, "flip": True} if self.augment else {}
-        return DSNConfig(joint=True, samples_per_context=1, mixed_precision=self.mixed_precision, **jitter)
+        return DSNConfig(
+            joint=True,
+            samples_per_context=1,
+            mixed_precision=self.mixed_precision,
+            scale_jitter=(1.0, 1.25 if self.augment else 1.0),
+            random_crop=self.augment,
+            flip=self.augment,
+        )
 
 
 class Recorded:
