@@ -23,7 +23,7 @@ from vidselect_env.bank.remote import (
     read_remote_manifest,
     read_remote_shard,
 )
-from vidselect_env.bank.rows import Rows
+from vidselect_env.bank.rows import Rows, field_rows
 from vidselect_env.bank.spec import OUTPUTS, BankError, BankSpec, SignalSpec, SkimSpec
 from vidselect_env.datasets.labels import targets_of
 from vidselect_env.stores import is_url, joined
@@ -257,7 +257,7 @@ def open_bank(folder: str | Path, *, verify: bool = False, root: str | Path | No
         num_video_frames=torch.tensor([video.num_frames for video in videos]),
         targets=targets_of([video.labels for video in videos], len(spec.class_names)),
         offsets=torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)]),
-        fields={name: _rows(name, shards, fetching) for name in spec.fields},
+        fields={name: _rows(name, found, fetching) for name in spec.fields},
         skipped=tuple((_path_of(place, name), reason) for name, reason in manifest.skipped),
         segments_s=tuple(video.segment_s for video in videos),
         action_spans_s=tuple(video.action_spans_s for video in videos),
@@ -267,9 +267,11 @@ def open_bank(folder: str | Path, *, verify: bool = False, root: str | Path | No
     return bank
 
 
-def _rows(name: str, shards: Sequence[format.Shard], fetching: FetchedShards | None) -> Rows:
-    parts = [shard.fields[name] for shard in shards]
-    return Rows(parts) if fetching is None else FetchedRows(parts, name=name, shards=fetching)
+def _rows(name: str, found: Sequence[tuple[str, format.Shard]], fetching: FetchedShards | None) -> Rows:
+    parts = [shard.fields[name] for _, shard in found]
+    if fetching is not None:
+        return FetchedRows(parts, name=name, shards=fetching)
+    return field_rows(parts, files=[Path(file) for file, _ in found], name=name)
 
 
 def _read_file(file: str, spec: BankSpec) -> format.Shard:

@@ -223,7 +223,7 @@ class SelectVectorEnv(VectorEnv):
         return drawn.repeat_interleave(self.repeat_context) if self.repeat_context > 1 else drawn
 
     def _enter(self) -> tuple[Tensor, dict[str, Any]]:
-        self.problem.source.prefetch(self.problem.videos(self._upcoming[self._own]))
+        self.problem.prefetch(self._upcoming[self._own])
         self._observation = self.problem.observe(self.contexts)
         return self._observation, {"video_index": self.problem.videos(self.contexts)}
 

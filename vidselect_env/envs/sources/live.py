@@ -6,7 +6,7 @@ Shapes: B videos of a batch, K candidates of each, C classes.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
@@ -159,7 +159,9 @@ class LiveSource:
     def truth(self, videos: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor] | None:
         return None
 
-    def prefetch(self, videos: Tensor) -> None:
+    def prefetch(
+        self, videos: Tensor, *, fields: Sequence[str] = (), candidates: Callable[[], Tensor] | None = None
+    ) -> None:
         self._batch = max(self._batch, len(videos))
         for video in videos.tolist():
             if video not in self._decoded:
