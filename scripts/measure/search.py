@@ -56,8 +56,8 @@ class SearchMeasureConfig(ExperimentConfig):
         searchers: a folder of scripts/benchmark.py with the searcher.
         agents: those in `orders`, as they were named there. searcher: the one in `searchers`, likewise.
         seeds: how many, from 0.
-        val_split: where settings are chosen; None where agents learned from its videos: all prices are then shown, and of
-            the rules those settings that do best on the tested videos themselves, which is more than is due to them.
+        val_split: where settings are chosen; None where agents learned from its videos: all prices are then shown, and
+            of the rules those settings that do best on the tested videos themselves, which is more than is their due.
         out: folder of results and picture.
     """
 
