@@ -52,15 +52,9 @@ SAMPLINGS: dict[str, dict[str, Any] | None] = {
     "centred, detached, time": {"distance": "centred", "detach": True, "order": "time"},
 }
 SPEEDS = ("still", "slow", "fast")
-DIGITS = {  # of the table's columns, on `test` but for the first
-    "Top-1 on val": 1,
-    "Top-1": 1,
-    "maps kept": 2,
-    **dict.fromkeys(SPEEDS, 2),
-    "GMACs a clip": 4,
-    LAYER_FALL: 1,
-    CLIP_FALL: 1,
-}
+# Of the table's columns, on `test` but for the first.
+DIGITS = {"Top-1 on val": 1, "Top-1": 1, "maps kept": 2, **dict.fromkeys(SPEEDS, 2), "GMACs a clip": 4}
+DIGITS |= {LAYER_FALL: 1, CLIP_FALL: 1}
 SPLITS = ("train", "val", "test")
 
 
@@ -78,6 +72,7 @@ class SGSConfig:
         size: of the frames, in pixels.
         num_held: frames held of each video, the middle ones.
         num_frames: of a clip.
+        start: weights that each network's first training begins with, whose head goes; None for a new network.
         first_epochs: of each network's first training.
         epochs: of every run after it.
         batch_size: clips of a gradient step.
@@ -98,6 +93,7 @@ class SGSConfig:
     size: int = 32
     num_held: int = 20
     num_frames: int = 16
+    start: str | None = None
     first_epochs: int = 4
     epochs: int = 8
     batch_size: int = 64
@@ -247,15 +243,17 @@ def train(config: SGSConfig, run: Run) -> str:
     held = {split: read_held(held_file(config, split), config.device) for split in SPLITS}
     torch.set_num_threads(1)
     torch.manual_seed(run.seed)  # a new network, dropout
-    size = (config.size, config.size)
-    make = partial(make_classifier, run.network, num_classes=len(held["train"].class_names), resize=size, crop=size)
+    size, num_classes = (config.size, config.size), len(held["train"].class_names)
+    make = partial(make_classifier, run.network, num_classes=num_classes, resize=size, crop=size)
     plain_gmacs = make(num_frames=config.num_frames).gmacs_per_clip()
     is_first = run.sampling == "first"
+    first = of(config, run.network, sampling="first", seed=run.seed)
     sampling = None if run.sampling in ("first", "attention") else SAMPLINGS[run.sampling]
     sgs = None if sampling is None else {"after": AFTER[run.network], "num_bins": run.bins, **sampling}
     classifier = make(
         num_frames=len(run.frames),
-        weights=None if is_first else weights_file(config, of(config, run.network, sampling="first", seed=run.seed)),
+        weights=config.start if is_first else weights_file(config, first),
+        replace_head=is_first,
         sgs=sgs,
         attention=AFTER[run.network] if run.sampling == "attention" else None,
     ).to(config.device)
