@@ -20,7 +20,8 @@ from vidselect_env.envs.sources import LiveSource
 from vidselect_env.envs.wrappers import RecordRollouts
 from vidselect_env.evaluation.evaluate import evaluate
 from vidselect_env.experiment.banks import make_experiment
-from vidselect_env.experiment.config import ExperimentConfig, changed
+from vidselect_env.experiment.candidates import settled
+from vidselect_env.experiment.config import AUTO, ExperimentConfig, changed
 from vidselect_env.experiment.live import live_source, load_split, starting_classifier
 from vidselect_env.experiment.problems import batched, make_problem, steps_of
 from vidselect_env.experiment.run import WEIGHTS, anchored_config, run_logger, write_config
@@ -34,12 +35,14 @@ def train_jointly(config: Any, settings: DSNConfig, *, folder: Path, resumed: bo
     `checkpoint_every` says otherwise.
     """
     fit_set, val_set = (load_split(config, split) for split in ("fit", "val"))
+    needs = needs_of(config.agent, settings)
+    if config.grid.candidates == AUTO:
+        config = settled(config, fit_set, config.classifier.make_classifier().geometry, needs=needs)
     classifier = starting_classifier(config, fit_set, seed=config.seed)
     whole = settings.jitter().takes_whole_frames
     common: dict[str, Any] = {"mixed_precision": settings.mixed_precision}
     source = live_source(config, fit_set, classifier, whole_frames=whole, keep_videos=config.keep_videos, **common)
     val = live_source(config, val_set, classifier, views=config.val_views, keep_videos=config.keep_videos, **common)
-    needs = needs_of(config.agent, settings)
     logger = run_logger(folder)
     env = RecordRollouts(
         batched(make_problem(config.problem, source, needs, training=True), num_envs=config.num_envs), logger
