@@ -24,7 +24,7 @@ def check_settings(
     above: Mapping[str, float] | None = None,
     at_most: Mapping[str, float] | None = None,
 ) -> None:
-    """All numbers of a dataclass are finite, and those that are named are in their range; None is in every range.
+    """All numbers of a dataclass are finite, and those that are named are in their range; None and words are in any.
 
     Raises:
         ValueError: one is not; the message has its name, its value and the rule.
@@ -41,7 +41,7 @@ def check_settings(
     ):
         for name, bound in (bounds or {}).items():
             value = getattr(config, name)
-            if value is not None and not holds(value, bound):
+            if value is not None and not isinstance(value, str) and not holds(value, bound):
                 raise ValueError(f"{name} ({value}) must be {rule} {bound}")
 
 

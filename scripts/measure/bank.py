@@ -17,6 +17,7 @@ from rich.console import Console
 from vidselect_agents.commands.bank import load, spec_of
 from vidselect_agents.commands.options.bank import BuildConfig
 from vidselect_classifiers import ClipClassifier
+from vidselect_classifiers.memory import clips_at_once
 from vidselect_env.bank import build_bank
 from vidselect_env.bank.decode import decode_video
 
@@ -41,11 +42,12 @@ def main() -> None:
     spec = spec_of(config, dataset, classifier)
     clips = torch.cat([decode_video(video, spec=spec).clips for video in dataset.videos])
     classifier = classifier.to(device)
-    classify(classifier, clips[: config.batch_size], config.batch_size, device)
-    options = {"batch_size": config.batch_size, "num_workers": config.num_workers, "device": device}
+    batch_size = clips_at_once(classifier, device) if config.batch_size == "auto" else config.batch_size
+    classify(classifier, clips[:batch_size], batch_size, device)
+    options = {"batch_size": batch_size, "num_workers": config.num_workers, "device": device}
     ratios = []
     for _ in range(config.rounds):
-        alone = len(clips) / seconds(lambda: classify(classifier, clips, config.batch_size, device))
+        alone = len(clips) / seconds(lambda: classify(classifier, clips, batch_size, device))
         with tempfile.TemporaryDirectory() as folder:
             whole = len(clips) / seconds(lambda: build_bank(folder, dataset, classifier, spec=spec, **options))  # type: ignore[arg-type]
         ratios.append(whole / alone)

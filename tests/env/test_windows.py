@@ -4,77 +4,25 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 import torch
 
-from vidselect_classifiers import ClipGeometry, ClipOutput
-from vidselect_env.bank import BankSpec, SkimSpec
-from vidselect_env.envs.contract import Needs
 from vidselect_env.experiment import timeline
-from vidselect_env.experiment.config import ProblemConfig
 from vidselect_env.experiment.recognise import Recognition
 from vidselect_env.experiment.windows import Decision, milliseconds_of, recognise_windows, spans_of, window_bounds
-from vidselect_env.video.clips import ClipGrid
 from vidselect_env.video.errors import VideoError
 from vidselect_env.video.excerpt import save_excerpt
 from vidselect_env.video.index import index_video
 
-NAMES = ("red", "green", "blue")
-COLOURS = {0: (230, 20, 20), 1: (20, 230, 20), 2: (20, 20, 230)}
-SPEC = BankSpec(
-    dataset="",
-    split="",
-    dataset_fingerprint="",
-    class_names=NAMES,
-    classifier="colour",
-    weights_sha256="",
-    classifier_gmacs=1.0,
-    clip_resize=16,
-    clip_crop=(16, 16),
-    clip_mean=(0.0, 0.0, 0.0),
-    clip_std=(1.0, 1.0, 1.0),
-    grid=ClipGrid(num_clips=4, num_frames=2),
-    fields=("skim",),
-    skim=SkimSpec(num_frames=1, resize=(8, 8), crop=(8, 8)),
-)
-PROBLEM = ProblemConfig(environment="VideoClipSelect-v0", sections=2, clips=2)
-
-
-class Colour(torch.nn.Module):
-    """Knows a clip's class by its strongest channel."""
-
-    geometry = ClipGeometry(num_frames=2, resize=16, crop=(16, 16))
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = torch.nn.Parameter(torch.tensor(10.0))
-
-    def forward(self, clips):
-        logits = self.scale * clips.float().div(255).mean((1, 3, 4))  # (B, T, 3, H, W) -> (B, 3)
-        return ClipOutput(logits, logits)
-
-
-class FirstOfEach:
-    needs = Needs(fields=("skim",), environment="VideoClipSelect-v0", observation="skim")
-    seen: list[int]
-
-    def __init__(self) -> None:
-        self.seen = []
-
-    def select(self, looks):
-        self.seen.append(looks.field("skim").shape[1])
-        return looks.best(-looks.places)
-
-    def cost_gmacs(self, shapes):
-        return 0.0
-
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory) -> Path:
+def film(tmp_path_factory, colours) -> Path:
     """30 seconds at 10 frames/s: red for 10 s, green for 10 s, blue for 10 s; a keyframe every second."""
     path = tmp_path_factory.mktemp("film") / "film.mp4"
     with av.open(path, "w") as container:
@@ -82,7 +30,7 @@ def film(tmp_path_factory) -> Path:
         stream.width = stream.height = 32
         stream.pix_fmt = "yuv420p"
         for number in range(300):
-            picture = np.broadcast_to(np.array(COLOURS[number // 100], dtype=np.uint8), (32, 32, 3))
+            picture = np.broadcast_to(np.array(colours.shades[number // 100], dtype=np.uint8), (32, 32, 3))
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
@@ -99,18 +47,20 @@ def test_windows_cover_a_video_to_its_end():
         window_bounds(23, window_s=0, every_s=1)
 
 
-def decided(film, **options) -> list[Decision]:
-    options = {"window_s": 4.0, "every_s": 2.0} | options
-    with torch.inference_mode():
-        return list(
-            recognise_windows(
-                index_video(film), FirstOfEach(), classifier=Colour(), spec=SPEC, problem=PROBLEM, **options
-            )
-        )
+@pytest.fixture
+def decided(colours) -> Callable[..., list[Decision]]:
+    """The decisions about the film's windows."""
+
+    def decide(**options: Any) -> list[Decision]:
+        options = {"selector": colours.selector(), "window_s": 4.0, "every_s": 2.0} | colours.of_problem() | options
+        with torch.inference_mode():
+            return list(recognise_windows(index_video(film), options.pop("selector"), **options))
+
+    return decide
 
 
-def test_every_window_has_the_class_that_is_in_it(film):
-    decisions = decided(film)
+def test_every_window_has_the_class_that_is_in_it(decided):
+    decisions = decided()
     assert [decision.start_s for decision in decisions] == list(range(0, 28, 2))
     for decision in decisions:
         classes = {int(decision.start_s // 10), int((decision.end_s - 0.1) // 10)}
@@ -124,26 +74,21 @@ def test_every_window_has_the_class_that_is_in_it(film):
     assert set(milliseconds_of(decisions)) == {"look", "score", "decode", "classify"}
 
 
-def test_what_is_seen_when_is_what_the_film_shows(film):
-    spans = spans_of(decided(film))
+def test_what_is_seen_when_is_what_the_film_shows(decided):
+    spans = spans_of(decided())
     assert [span.label for span in spans] == [0, 1, 2]
     assert [span.start_s for span in spans] == pytest.approx([0, 10, 20], abs=2)
     assert [span.end_s for span in spans] == pytest.approx([10, 20, 30], abs=2)
     assert [span.end_s for span in spans[:-1]] == [span.start_s for span in spans[1:]]
 
 
-def test_a_window_never_holds_the_looks_of_another(film):
-    selector = FirstOfEach()
-    with torch.inference_mode():
-        list(
-            recognise_windows(
-                index_video(film), selector, classifier=Colour(), spec=SPEC, problem=PROBLEM, window_s=3, every_s=3
-            )
-        )
+def test_a_window_never_holds_the_looks_of_another(decided, colours):
+    selector = colours.selector()
+    decided(selector=selector, window_s=3, every_s=3)
     assert selector.seen == [4] * 10
 
 
-def test_a_window_that_cannot_be_recognised_says_why(film, monkeypatch):
+def test_a_window_that_cannot_be_recognised_says_why(decided, monkeypatch):
     """As of a damaged part: the others are recognised."""
     import vidselect_env.experiment.windows as module
 
@@ -155,7 +100,7 @@ def test_a_window_that_cannot_be_recognised_says_why(film, monkeypatch):
         return whole(index, *arguments, **options)
 
     monkeypatch.setattr(module, "recognise_indexed", damaged)
-    decisions = decided(film, window_s=10.0, every_s=10.0)
+    decisions = decided(window_s=10.0, every_s=10.0)
     assert [decision.label for decision in decisions] == [0, None, 2]
     assert decisions[1].reason == "frame 3 does not decode"
     assert [span.label for span in spans_of(decisions)] == [0, None, 2]
@@ -172,10 +117,10 @@ def test_spans_do_not_overlap_where_windows_do():
     assert spans_of([]) == []
 
 
-def test_a_timeline_is_written_in_every_form(film, tmp_path):
-    decisions = decided(film, window_s=10.0, every_s=10.0)
+def test_a_timeline_is_written_in_every_form(decided, colours, tmp_path):
+    decisions = decided(window_s=10.0, every_s=10.0)
     spans = spans_of(decisions)
-    timeline.write_timeline_csv(tmp_path / "t.csv", "film", decisions, NAMES)
+    timeline.write_timeline_csv(tmp_path / "t.csv", "film", decisions, colours.names)
     with (tmp_path / "t.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert [(row["class"], float(row["from_s"]), float(row["to_s"])) for row in rows] == [
@@ -183,15 +128,15 @@ def test_a_timeline_is_written_in_every_form(film, tmp_path):
         ("green", 10, 20),
         ("blue", 20, 30),
     ]
-    timeline.write_timeline_json(tmp_path / "t.json", "film", decisions, spans, NAMES, {"look": 1.0})
+    timeline.write_timeline_json(tmp_path / "t.json", "film", decisions, spans, colours.names, {"look": 1.0})
     told = json.loads((tmp_path / "t.json").read_text())
-    assert [span["class"] for span in told["spans"]] == list(NAMES)
+    assert [span["class"] for span in told["spans"]] == list(colours.names)
     assert sum(told["decisions"][0]["probabilities"].values()) == pytest.approx(1, abs=1e-3)
-    timeline.write_srt(tmp_path / "t.srt", spans, NAMES)
+    timeline.write_srt(tmp_path / "t.srt", spans, colours.names)
     blocks = (tmp_path / "t.srt").read_text().split("\n\n")
     assert blocks[1].splitlines()[:2] == ["2", "00:00:10,000 --> 00:00:20,000"]
     assert blocks[1].splitlines()[2].startswith("green ")
-    timeline.plot_timeline(tmp_path / "t.png", spans, NAMES)
+    timeline.plot_timeline(tmp_path / "t.png", spans, colours.names)
     assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")
     assert timeline.clock(3723.5) == "01:02:03,500"
 

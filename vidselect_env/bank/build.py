@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from vidselect_classifiers import ClipClassifier, weights_sha256
+from vidselect_classifiers.memory import clips_at_once
 from vidselect_classifiers.sgs import gmacs_by_bins
 from vidselect_env.bank import format
 from vidselect_env.bank.bank import ClipBank, open_bank
@@ -100,7 +101,7 @@ def build_bank(
     classifier: ClipClassifier,
     *,
     spec: BankSpec,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     num_workers: int = 2,
     shard_videos: int = 64,
     device: str | torch.device = "cpu",
@@ -118,7 +119,7 @@ def build_bank(
     Args:
         folder: or a URL that fsspec knows: the bank is then built in the cache folder, and copied there whole.
         spec: from `bank_spec` of this dataset and classifier.
-        batch_size: clips the classifier takes at once.
+        batch_size: clips the classifier takes at once; None for as many as `clips_at_once` says.
         num_workers: decoding threads.
         on_error: `skip` a video that cannot be read, listing it in the bank; or `raise` its `VideoError`.
         engine: who makes the shards that are missing: this process, with `num_workers` and `device`, or another such
@@ -130,6 +131,7 @@ def build_bank(
         PermissionError: the folder cannot be written to.
         StoreError: the store of a URL fails; what was built is kept, and copied by the next try.
     """
+    batch_size = clips_at_once(classifier, device) if batch_size is None else batch_size
     for name, value in (("batch_size", batch_size), ("num_workers", num_workers), ("shard_videos", shard_videos)):
         if value < 1:
             raise ValueError(f"{name} ({value}) must be at least 1")

@@ -31,7 +31,7 @@ def cached_bank(
     crops: int = 1,
     allow_corrupt: bool = False,
     device: str = "cpu",
-    batch_size: int = 64,
+    batch_size: int | None = None,
     num_workers: int = 2,
     progress: bool = True,
 ) -> ClipBank:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,7 +18,8 @@ from vidselect_env.datasets import VideoDataset, load_dataset
 from vidselect_env.envs.contract import Needs
 from vidselect_env.envs.problem import SelectionProblem
 from vidselect_env.envs.sources.bank import BankSource
-from vidselect_env.experiment.config import DataConfig, ExperimentConfig, GridConfig, HeadConfig
+from vidselect_env.experiment.candidates import settled
+from vidselect_env.experiment.config import AUTO, DataConfig, ExperimentConfig, GridConfig, HeadConfig
 from vidselect_env.experiment.problems import make_problem
 from vidselect_env.experiment.summary import describe_answers, describe_dataset
 from vidselect_env.fitting.head import bank_head, cross_fitted, with_head
@@ -73,6 +74,7 @@ def make_experiment(
     config: ExperimentConfig,
     *,
     signals: Collection[str] = (),
+    needs: Needs | None = None,
     head: nn.Linear | None = None,
     only_test: bool = False,
     progress: bool = True,
@@ -81,6 +83,7 @@ def make_experiment(
 
     Args:
         signals: that the banks are to hold, unless the configuration says which.
+        needs: of the selector that there is one of; None for several.
         head: of an earlier experiment, to be used as it is.
         only_test: nothing is to be learned: the training split is read only if a head must be fitted on it.
 
@@ -91,17 +94,22 @@ def make_experiment(
     data, device = config.data, config.classifier.torch_device
     signals = signals_of(config.grid, signals)
     tell = tqdm.write if progress else _say_nothing
-    load = partial(
-        _load,
-        config,
-        tell=tell,
-        read=partial(load_dataset, data.dataset, num_videos=data.num_videos, seed=data.data_seed, progress=progress),
-    )
-    bank_of = partial(dataset_bank, config, classifier=classifier, signals=signals, progress=progress)
-    test_set = load(split=data.test_split)
+    read = partial(load_dataset, data.dataset, num_videos=data.num_videos, seed=data.data_seed, progress=progress)
+    test_set = read(split=data.test_split)
+    config = settled(config, test_set, classifier.geometry, needs=needs)
+
+    def bank_of(dataset: VideoDataset) -> ClipBank:
+        return dataset_bank(config, dataset, classifier=classifier, signals=signals, progress=progress)
+
+    def told(dataset: VideoDataset) -> VideoDataset:
+        for line in describe_dataset(dataset, num_clips=config.grid.num_clips):
+            tell(line)
+        return dataset
+
+    told(test_set)
     keep_known_classes(config.fitting, classifier, test_set.class_names)
     fits = head is None and needs_head(config.fitting, classifier, test_set.class_names)
-    train_bank = None if only_test and not fits else bank_of(load(split=learning_split(data)))
+    train_bank = None if only_test and not fits else bank_of(told(read(split=learning_split(data))))
     test_bank, test_crops = bank_of(test_set), []
     if config.grid.crops == 10:
         test_crops = [test_bank.crop(number) for number in range(10)]
@@ -133,16 +141,6 @@ def make_experiment(
     return experiment
 
 
-def _load(
-    config: ExperimentConfig, *, split: str, tell: Callable[[str], object], read: Callable[..., VideoDataset]
-) -> VideoDataset:
-    """A split of the dataset, of which is told what it holds."""
-    dataset = read(split=split)
-    for line in describe_dataset(dataset, num_clips=config.grid.candidates):
-        tell(line)
-    return dataset
-
-
 def _say_nothing(line: str) -> None:
     pass
 
@@ -155,7 +153,7 @@ def looks_spec(config: ExperimentConfig, classifier: ClipClassifier, fields: Col
         dataset_fingerprint="",
         class_names=classifier.class_names or tuple(str(label) for label in range(classifier.num_classes)),
         weights_sha256="",
-        **clips_of(classifier, num_clips=config.grid.candidates),
+        **clips_of(classifier, num_clips=config.grid.num_clips),
         fields=tuple(fields),
         skim=skim_spec(config.grid) if "skim" in fields else None,
         signals=signal_spec(config.grid) if set(fields) & set(SIGNALS) else None,
@@ -198,14 +196,14 @@ def dataset_bank(
     return cached_bank(
         dataset,
         classifier,
-        num_clips=grid.candidates,
+        num_clips=grid.num_clips,
         fields=("logits", "features", "skim", *signals),
         skim=skim_spec(grid),
         signals=signal_spec(grid) if signals else None,
         crops=grid.crops,
         allow_corrupt=grid.allow_corrupt,
         device=config.classifier.torch_device,
-        batch_size=grid.clips_per_batch,
+        batch_size=None if grid.clips_per_batch == AUTO else grid.clips_per_batch,
         num_workers=grid.num_workers,
         progress=progress,
     )

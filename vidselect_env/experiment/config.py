@@ -12,6 +12,8 @@ from typing import Any, Literal, TypeVar
 from vidselect_env.fitting.options import ClassifierOptions
 from vidselect_env.settings import LARGEST_SEED, check_settings
 
+AUTO: Literal["auto"] = "auto"
+
 _D = TypeVar("_D")
 
 
@@ -42,7 +44,8 @@ class GridConfig:
     """Which clips are candidates, and what is kept of them.
 
     Args:
-        candidates: clips that the grid lays on each video; None for as many as fit, end to end.
+        candidates: clips that the grid lays on each video; None for as many as fit, end to end; or auto: five for three
+            that are offered, where videos are long enough for clips that overlap by half.
         crops: of each clip that the classifier sees: 1, the centre, or 10. With 10 agents learn on the centre,
             and one that scores frames is also tested on all ten.
         skim_frames: frames of the cheap look at a candidate.
@@ -55,10 +58,11 @@ class GridConfig:
         residual_bits: of each value of a residual: 8, cut off at -128 and 127, or 16, whole.
         allow_corrupt: take damaged frames as they come, rather than leave out their videos.
         num_workers: decoding threads.
-        clips_per_batch: clips the classifier takes at once.
+        clips_per_batch: clips the classifier takes at once; auto for as many, up to 64, as have room in half a
+            gigabyte (of a GPU, four), by its own size.
     """
 
-    candidates: int | None = 30
+    candidates: int | Literal["auto"] | None = AUTO
     crops: Literal[1, 10] = 1
     skim_frames: int = 8
     skim_size: int = 32
@@ -68,11 +72,18 @@ class GridConfig:
     residual_bits: Literal[8, 16] = 8
     allow_corrupt: bool = False
     num_workers: int = 2
-    clips_per_batch: int = 64
+    clips_per_batch: int | Literal["auto"] = AUTO
 
     def __post_init__(self) -> None:
         counts = ("candidates", "skim_frames", "skim_size", "signal_frames", "num_workers", "clips_per_batch")
         check_settings(self, at_least=dict.fromkeys(counts, 1))
+
+    @property
+    def num_clips(self) -> int | None:
+        """`candidates`, which must be settled."""
+        if self.candidates == AUTO:
+            raise ValueError("candidates (auto) must be settled by a dataset: `vidselect_env.experiment.candidates`")
+        return self.candidates
 
 
 @dataclass(frozen=True, kw_only=True)

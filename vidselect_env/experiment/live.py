@@ -48,7 +48,7 @@ def live_source(
     spec = bank_spec(
         readable,
         classifier,
-        num_clips=config.grid.candidates,
+        num_clips=config.grid.num_clips,
         fields=("logits", "skim"),
         skim=skim_spec(config.grid),
     )

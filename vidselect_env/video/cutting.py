@@ -60,7 +60,8 @@ class Cutter:
     ) -> None:
         self.stream, self.sound, self.folder, self.window_s, self.every_s = stream, sound, folder, window_s, every_s
         self._held: list[_Held] = []
-        self._held_bytes, self._count, self._reached_s = 0, 0, 0.0
+        self._held_bytes, self._count = 0, 0
+        self.reached_s = 0.0  # when the latest frame that came is shown
         self._zero: float | None = None
 
     def add(self, packet: Packet) -> Iterator[Piece]:
@@ -81,7 +82,7 @@ class Cutter:
         if is_video:
             while decoded_s >= self._end_s - 1e-6:
                 yield self._cut(self._end_s)
-            self._reached_s = max(self._reached_s, shown_s)
+            self.reached_s = max(self.reached_s, shown_s)
         self._held.append(_Held(packet, shown_s, decoded_s))
         self._held_bytes += packet.size
         if self._held_bytes > MOST_BYTES:
@@ -90,7 +91,7 @@ class Cutter:
     def end(self) -> Iterator[Piece]:
         """The window that the end of the stream cuts short, if frames of it came that no other window has."""
         fps = float(self.stream.average_rate or self.stream.guessed_rate or 25)
-        end_s = self._reached_s + 1 / fps
+        end_s = self.reached_s + 1 / fps
         while self._held and (self._count == 0 or end_s > self._start_s - self.every_s + self.window_s + 1e-6):
             is_last = self._end_s >= end_s - 1e-6
             yield self._cut(min(self._end_s, end_s))

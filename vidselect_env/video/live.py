@@ -22,6 +22,7 @@ from vidselect_env.video.errors import VideoError, faults_of
 from vidselect_env.video.opening import container_options
 
 STANDARD_INPUT = "-"
+AT_ONCE_S = 0.1
 
 
 def is_stream(address: str) -> bool:
@@ -131,6 +132,7 @@ class LiveWindows:
             return found
 
     def _read(self, folder: Path) -> None:
+        opening_s = time.monotonic()
         try:
             with open_stream(self.address) as (container, stream):
                 sound = container.streams.best("audio") if self.with_sound else None
@@ -142,10 +144,13 @@ class LiveWindows:
                     every_s=self.every_s,
                     sound=sound if isinstance(sound, AudioStream) else None,
                 )
-                self._began_s = time.monotonic()
+                self._began_s = opened_s = time.monotonic()
                 for packet in container.demux(kept):
                     for piece in cutter.add(packet):
                         self._put(piece)
+                    now_s = time.monotonic()
+                    if now_s - opened_s < AT_ONCE_S:  # opening read it, and it had come before
+                        self._began_s = max(opening_s, min(self._began_s, now_s - cutter.reached_s))
                 for piece in cutter.end():
                     self._put(piece)
         except Exception as error:  # it is raised where the windows are taken

@@ -73,7 +73,7 @@ def build(config: BuildConfig) -> ClipBank:
             dataset,
             classifier,
             spec=spec,
-            batch_size=config.batch_size,
+            batch_size=None if config.batch_size == "auto" else config.batch_size,
             num_workers=config.num_workers,
             device=config.torch_device,
             on_error=config.on_error,

@@ -16,7 +16,8 @@ from vidselect_env.evaluation.figures import plot_costs
 from vidselect_env.evaluation.metrics import paired_bootstrap
 from vidselect_env.evaluation.references import REFERENCES
 from vidselect_env.evaluation.table import Column, grouped, markdown_table, print_table
-from vidselect_env.experiment.run import claim_results
+from vidselect_env.experiment.config import AUTO, changed
+from vidselect_env.experiment.run import CONFIG, claim_results, flat, read_config
 from vidselect_env.files import write_aside
 
 # What may differ among a folder's results.
@@ -29,6 +30,7 @@ TRAINING_COLUMNS = (
 
 
 def run(config: BenchmarkConfig) -> None:
+    config = with_its_candidates(config)
     claim_results(config.out, free=FREE, benchmark=config)
     found = [agent for agent in config.agents if result_file(config.out, agent, 0).exists()]
     if found:
@@ -45,6 +47,14 @@ def run(config: BenchmarkConfig) -> None:
         address=config.address,
     )
     report(config, failures)
+
+
+def with_its_candidates(config: BenchmarkConfig) -> BenchmarkConfig:
+    """Where nobody says how many candidates there are, those of the results that the folder holds already."""
+    if config.grid.candidates != AUTO or not (config.out / CONFIG).exists():
+        return config
+    known = flat(read_config(config.out).get("benchmark", {})).get("candidates")
+    return changed(config, candidates=known if type(known) is int else None)
 
 
 def report(config: BenchmarkConfig, failures: dict[str, str]) -> None:

@@ -22,7 +22,8 @@ from vidselect_env.envs.sources import LiveSource
 from vidselect_env.envs.wrappers import RecordRollouts
 from vidselect_env.evaluation.evaluate import evaluate
 from vidselect_env.experiment.banks import make_experiment
-from vidselect_env.experiment.config import ExperimentConfig, changed
+from vidselect_env.experiment.candidates import settled
+from vidselect_env.experiment.config import AUTO, ExperimentConfig, changed
 from vidselect_env.experiment.live import live_source, load_split, starting_classifier
 from vidselect_env.experiment.problems import batched, make_problem, steps_of
 from vidselect_env.experiment.run import WEIGHTS, anchored_config, run_logger, write_config
@@ -47,13 +48,15 @@ def train_jointly(
     """
     check_baseline(settings, processes)
     fit_set, val_set = processes.in_turn(lambda: [load_split(config, split) for split in ("fit", "val")])
+    needs = needs_of(config.agent, settings)
+    if config.grid.candidates == AUTO:
+        config = settled(config, fit_set, config.classifier.make_classifier().geometry, needs=needs)
     classifier = processes.in_turn(lambda: starting_classifier(config, fit_set, seed=config.seed))
     num_envs = resumed_num_envs(config.num_envs, folder / CHECKPOINT, classifier=classifier, processes=processes)
     whole = settings.jitter().takes_whole_frames
     common: dict[str, Any] = {"mixed_precision": settings.mixed_precision}
     source = live_source(config, fit_set, classifier, whole_frames=whole, keep_videos=config.keep_videos, **common)
     val = live_source(config, val_set, classifier, views=config.val_views, keep_videos=config.keep_videos, **common)
-    needs = needs_of(config.agent, settings)
     logger = run_logger(folder) if processes.is_first else Logger(None, [])
     problem = make_problem(config.problem, source, needs, training=True)
     env = RecordRollouts(batched(problem, num_envs=num_envs, share=(processes.rank, processes.count)), logger)

@@ -30,6 +30,7 @@ from vidselect_env.bank.spec import OUTPUTS, BankSpec
 from vidselect_env.datasets import VideoDataset, load_dataset
 from vidselect_env.datasets.flow import flow_file
 from vidselect_env.experiment.banks import learning_split, signal_spec, signals_of, skim_spec
+from vidselect_env.experiment.candidates import settled
 from vidselect_env.experiment.config import ExperimentConfig
 from vidselect_env.experiment.problems import fields_of
 from vidselect_env.fitting.fit_config import FitConfig
@@ -166,13 +167,13 @@ def _plan_banks(
     second_s: float,
 ) -> None:
     """Of the banks of both splits: what a few videos give and take, for all of them."""
-    grid = config.grid
     needs = needs_of(config.agent, settings)  # type: ignore[attr-defined]
+    grid = settled(config, sets[-1], classifier.geometry, needs=needs).grid
     signals = signals_of(grid, fields_of(config.problem, needs))
     spec = bank_spec(
         _shown(sets[0], classifier),
         classifier,
-        num_clips=grid.candidates,
+        num_clips=grid.num_clips,
         fields=("logits", "features", "skim", *signals),
         skim=skim_spec(grid),
         signals=signal_spec(grid) if signals else None,
@@ -185,7 +186,7 @@ def _plan_banks(
         counts.append(decode_video(paths[place], spec=spec).num_clips)
 
     video_s = _mean_seconds(range(len(paths)), decode)
-    clips_a_video = sum(counts) / len(counts) if counts else grid.candidates or 1
+    clips_a_video = sum(counts) / len(counts) if counts else grid.num_clips or 1
     plan.num_clips = round(clips_a_video * len(paths))
     plan.bank_bytes = plan.num_clips * bytes_a_candidate(spec, classifier)
     plan.classifier_gmacs = plan.num_clips * grid.crops * classifier.gmacs_per_clip()

@@ -54,14 +54,17 @@ def recognise_live(address: str, config: RecogniseConfig, recogniser: Recogniser
 
 
 def line_of(heard: Heard, class_names: tuple[str, ...]) -> str:
-    """`00:00:05.000 to 00:00:15.000  fight 0.93; 6 of 18 clips, 0.4 s after its end`."""
+    """`00:00:05.000 to 00:00:15.000  fight 0.93; 6 of 18 clips, 0.4 s after its end`.
+
+    The clock begins when the stream is opened: what waited in a pipe until then is early, and 0.0 s after its end.
+    """
     decision = heard.decision
     told = f"{clock(decision.start_s, mark='.')} to {clock(decision.end_s, mark='.')}  "
     if decision.found is None or decision.label is None:
         return told + decision.reason
     return told + (
         f"{class_names[decision.label]} {decision.probability:.2f}; {len(decision.found.classified)} of "
-        f"{decision.found.num_candidates} clips, {heard.lag_s:.1f} s after its end"
+        f"{decision.found.num_candidates} clips, {max(heard.lag_s, 0.0):.1f} s after its end"
     )
 
 
@@ -73,7 +76,7 @@ def summary(heard: list[Heard]) -> str:
     dropped = sum(each.is_dropped for each in heard)
     looks = round(dropped * ledger.num_candidates / len(found)) if found else 0
     spent = ", ".join(f"{name} {value:.0f}" for name, value in ledger.milliseconds.items())
-    longest_s = max((each.lag_s for each in found), default=float("nan"))
+    longest_s = max((max(each.lag_s, 0.0) for each in found), default=float("nan"))
     return (
         f"{len(heard)} windows, {dropped} dropped ({looks} looks); at most {longest_s:.1f} s after a window's end\n"
         f"{ledger}\nmilliseconds: {spent}; {sum(ledger.milliseconds.values()):.0f} in all"

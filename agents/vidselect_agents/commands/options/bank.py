@@ -39,7 +39,8 @@ class BuildConfig(ClassifierOptions):
         skim_size: its height and width, in pixels.
         allow_corrupt: take damaged frames as they come, rather than skip their videos.
         on_error: skip a video that cannot be read, or stop there.
-        batch_size: clips the classifier takes at once.
+        batch_size: clips the classifier takes at once; auto for as many, up to 64, as have room in half a gigabyte (of
+            a GPU, four).
         num_workers: decoding threads.
         deterministic: the same bytes whatever the number of threads: slower.
         engine: local, threads and one device of this machine; or ray, as many machines as there are. The bytes are
@@ -60,7 +61,7 @@ class BuildConfig(ClassifierOptions):
     skim_size: int = 32
     allow_corrupt: bool = False
     on_error: Literal["skip", "raise"] = "skip"
-    batch_size: int = 32
+    batch_size: int | Literal["auto"] = "auto"
     num_workers: int = 2
     deterministic: bool = False
     engine: Literal["local", "ray"] = "local"
