@@ -90,7 +90,7 @@ def _train(config: TrainConfig, settings: Any, folder: Path | None, processes: P
     if not resumed:
         writable_folder(config.runs)  # before minutes of work that it would lose
     experiment = make_experiment(config, signals=fields_of(config.problem, needs), needs=needs)
-    config = experiment.config
+    config = dataclasses.replace(config, grid=experiment.config.grid)  # with a number of candidates
     folder = folder or new_run_folder(config.runs, name)
     logger = run_logger(folder)
     env = RecordRollouts(batched(experiment.train_problem(needs), num_envs=config.num_envs), logger)
