@@ -66,8 +66,8 @@ class ScaleConfig:
 def main() -> None:
     config, console = tyro.cli(ScaleConfig, description=__doc__), Console(highlight=False, soft_wrap=True)
     if config.measure_decoding:
-        for seconds in config.measure_decoding:
-            console.print(f"{seconds} s: {decoding_cpu_s(seconds, clips=config.clips):.2f} CPU seconds")
+        for length_s in config.measure_decoding:
+            console.print(f"{length_s} s: {decoding_cpu_s(length_s, clips=config.clips):.2f} CPU seconds")
         return
     console.print(
         "| actors | clips/s | of as many alone | classifier busy | decoders busy | storage busy | driver busy |"
