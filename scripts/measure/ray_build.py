@@ -4,7 +4,7 @@ python scripts/measure/ray_build.py same --dataset synthetic --split test
     the bytes of both, on a cluster of two machines that are processes of this one
 
 python scripts/measure/ray_build.py speed --classifier r3d_18 --weights None --num-videos 8 --candidates 12
-    clips a second of both in turn; of Ray with what it takes to start, and from its first shard on
+    clips a second of both in turn, from the first finished shard to the last, and how long the first takes
 
 python scripts/measure/ray_build.py shards --num-shards 10000
     what a shard costs with a classifier that does nothing, and the memory of the process that builds
@@ -71,8 +71,9 @@ class SpeedConfig(BuildConfig):
     """
 
     out: str = "."
+    split: str = "train"
     shard_videos: int = 2
-    rounds: int = 2
+    rounds: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,31 +92,26 @@ class ShardsConfig:
 
 
 class Watched(BuildBar):
-    """Of the process that builds: when its first shard was done, and its memory as shards are done.
+    """Of the process that builds: when videos were done, and its memory meanwhile.
 
     Args:
         engine: that builds.
-        every: shards, between two looks at the memory.
+        every: videos, between two looks at the memory.
     """
 
-    def __init__(self, engine: Engine, *, every: int = 10**9) -> None:
+    def __init__(self, engine: Engine, *, every: int) -> None:
         super().__init__(0, shown=False)
         self.engine, self.every = engine, every
-        self.rows: list[tuple[float, int]] = []  # seconds, clips
+        self.ended_s: list[float] = []
         self.memory_mb: list[float] = []
 
     def __call__(self, todo: Any, classifier: ClipClassifier, *, bar: BuildBar, **options: Any) -> None:
         self.engine(todo, classifier, bar=self, **options)
 
     def add(self, *, num_videos: int, num_clips: int) -> None:
-        self.rows.append((time.perf_counter(), num_clips))
-        if len(self.rows) % self.every == 0:
+        self.ended_s.append(time.perf_counter())
+        if len(self.ended_s) % self.every == 0:
             self.memory_mb.append(resident_mb())
-
-    @property
-    def clips_per_s(self) -> float:
-        """From the first that was done to the last."""
-        return sum(clips for _, clips in self.rows[1:]) / (self.rows[-1][0] - self.rows[0][0])
 
 
 def main() -> None:
@@ -172,20 +168,24 @@ def speed(config: SpeedConfig, folder: Path) -> None:
             engine: Engine = ThisProcess(num_workers=config.num_workers, device="cpu")
             if name == "ray":
                 engine = RayEngine(num_actors=config.classifier_actors, decoders_per_actor=config.decoders_per_actor)
-            watched = Watched(engine)
-            started_s = time.perf_counter()
-            bank = build_bank(folder / f"{name}{number}", dataset, classifier, spec=spec, engine=watched, **options)
-            took_s = time.perf_counter() - started_s
-            rates[name] = int(bank.offsets[-1]) / took_s, watched.clips_per_s
-        ratios.append([on_ray / local for on_ray, local in zip(rates["ray"], rates["local"], strict=True)])
-        _CONSOLE.print(
-            f"whole: local {rates['local'][0]:.2f} clips/s, Ray {rates['ray'][0]:.2f}, ratio {ratios[-1][0]:.2f}; "
-            f"from the first result: {rates['local'][1]:.2f}, {rates['ray'][1]:.2f}, ratio {ratios[-1][1]:.2f}"
-        )
-    _CONSOLE.print(
-        f"median ratio {median(ratio for ratio, _ in ratios):.2f} whole, {median(ratio for _, ratio in ratios):.2f} "
-        f"from the first result ({config.classifier}, {len(dataset)} videos of {config.candidates} clips)"
-    )
+            made, started_s = folder / f"{name}{number}", time.time()
+            bank = build_bank(made, dataset, classifier, spec=spec, engine=engine, **options)
+            ended_s, took_s = shard_times_s(made), time.time() - started_s
+            clips = int(bank.offsets[-1])
+            rates[name] = clips * (1 - 1 / len(ended_s)) / (ended_s[-1] - ended_s[0])
+            _CONSOLE.print(
+                f"{name}: {rates[name]:.2f} clips/s; the first of {len(ended_s)} shards after "
+                f"{ended_s[0] - started_s:.1f} s; whole {took_s:.1f} s, {clips / took_s:.2f} clips/s"
+            )
+        ratios.append(rates["ray"] / rates["local"])
+        _CONSOLE.print(f"ratio {ratios[-1]:.2f}")
+    told = f"{config.classifier}, {len(dataset)} videos of {config.candidates} clips, {config.shard_videos} a shard"
+    _CONSOLE.print(f"median ratio {median(ratios):.2f} ({told})")
+
+
+def shard_times_s(folder: Path) -> list[float]:
+    """When each shard of a bank was finished, in order."""
+    return sorted(file.stat().st_mtime_ns / 1e9 for file in folder.glob("shard-*.safetensors"))
 
 
 def of_videos(dataset: VideoDataset, spec: BankSpec) -> str:
@@ -210,7 +210,7 @@ def shards(config: ShardsConfig, folder: Path) -> None:
             classifier = nothing()
             spec = bank_spec(dataset, classifier, num_clips=1, fields=("logits",))
             build_bank(folder / name, dataset, classifier, spec=spec, shard_videos=1, engine=watched, progress=False)
-            made_ms[name] = 1000 * (watched.rows[-1][0] - watched.rows[0][0]) / (len(watched.rows) - 1)
+            made_ms[name] = 1000 * (watched.ended_s[-1] - watched.ended_s[0]) / (number - 1)
             told = ", ".join(f"{memory:.0f}" for memory in watched.memory_mb)
             _CONSOLE.print(f"{name}: {number} shards, {made_ms[name]:.1f} ms each; MB after each tenth: {told}")
             _CONSOLE.print(f"    at the end, opened: {resident_mb():.0f}; at most {peak_mb():.0f}")

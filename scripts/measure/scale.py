@@ -2,15 +2,28 @@
 dataset takes.
 
 python scripts/measure/scale.py --classify-clips-per-s 400 --decode-cpu-s 1.2 --video-mb 1.5
+
+python scripts/measure/scale.py --measure-decoding 10 117
+    CPU seconds of one thread that decodes 30 clips of 16 frames of films as long, 320 x 240, of r3d_18's size
 """
 
 from __future__ import annotations
 
 import heapq
+import math
+import tempfile
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
+import av
+import numpy as np
 import tyro
 from rich.console import Console
+
+from vidselect_env.video.clips import ClipGrid
+from vidselect_env.video.decode import FrameSize, read_clips
+from vidselect_env.video.index import index_video
 
 # Videos and mean seconds of each, by their papers: Kay et al. 2017, Caba Heilbron et al. 2015, Karpathy et al. 2014.
 DATASETS = {"Kinetics-400": (306_245, 10.0), "ActivityNet 1.3": (19_994, 117.0), "Sports1M": (1_133_158, 336.0)}
@@ -32,10 +45,14 @@ class ScaleConfig:
         actors: numbers of classifiers that are compared.
         shards: that each simulated classifier makes.
         shard_videos: videos a shard.
+        decode_cpu_s_minute: CPU seconds more for each minute that a video lasts longer than ten seconds.
+        measure_decoding: seconds of films that are made and decoded; nothing is simulated then.
     """
 
-    classify_clips_per_s: float
-    decode_cpu_s: float
+    classify_clips_per_s: float = 400.0
+    decode_cpu_s: float = 1.0
+    decode_cpu_s_minute: float = 0.0
+    measure_decoding: tuple[int, ...] = ()
     video_mb: float = 1.5
     clips: int = 30
     cpus_per_actor: int = 8
@@ -48,6 +65,10 @@ class ScaleConfig:
 
 def main() -> None:
     config, console = tyro.cli(ScaleConfig, description=__doc__), Console(highlight=False, soft_wrap=True)
+    if config.measure_decoding:
+        for length_s in config.measure_decoding:
+            console.print(f"{length_s} s: {decoding_cpu_s(length_s, clips=config.clips):.2f} CPU seconds")
+        return
     console.print(
         "| actors | clips/s | of as many alone | classifier busy | decoders busy | storage busy | driver busy |"
     )
@@ -58,13 +79,42 @@ def main() -> None:
         share = found["clips_per_s"] / (num_actors * alone)
         busy = " | ".join(f"{100 * found[name]:.0f} %" for name in ("classifier", "decoders", "storage", "driver"))
         console.print(f"| {num_actors} | {found['clips_per_s']:.0f} | {100 * share:.0f} % | {busy} |")
-    console.print("\n| dataset | clips | bank | hours of one actor | video read |\n|---|---:|---:|---:|---:|")
+    console.print(
+        "\n| dataset | clips | bank | video read | actor hours | CPU hours of decoding | actors for a day |"
+        "\n|---|---:|---:|---:|---:|---:|---:|"
+    )
     for name, (num_videos, seconds) in DATASETS.items():
         num_clips = num_videos * config.clips
         tera = num_clips * CLIP_BYTES / 1e12
         read = num_videos * config.video_mb * seconds / 10 / 1e6
-        hours = num_clips / alone / 3600
-        console.print(f"| {name} | {num_clips / 1e6:.1f} M | {tera:.2f} TB | {hours:.0f} | {read:.1f} TB |")
+        decode_s = config.decode_cpu_s + config.decode_cpu_s_minute * (seconds - 10) / 60
+        cpu_hours = num_videos * decode_s / 3600
+        hours = max(num_clips / config.classify_clips_per_s / 3600, cpu_hours / config.cpus_per_actor)
+        console.print(
+            f"| {name} | {num_clips / 1e6:.1f} M | {tera:.2f} TB | {read:.1f} TB | {hours:.0f} | {cpu_hours:.0f} "
+            f"| {math.ceil(hours / 24)} |"
+        )
+
+
+def decoding_cpu_s(seconds: int, *, clips: int) -> float:
+    """CPU seconds of one thread for the clips of a film of a texture that drifts."""
+    grid = ClipGrid(num_clips=clips, num_frames=16, frame_stride=1)
+    with tempfile.TemporaryDirectory() as folder:
+        file = str(Path(folder) / "film.mp4")
+        with av.open(file, "w") as container:
+            stream = container.add_stream("libx264", rate=25, options={"preset": "veryfast"})
+            stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+            texture = np.random.default_rng(0).integers(0, 256, (80, 90, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+            for number in range(25 * seconds):
+                top, left = (int(200 * (1 + np.sin(number / period))) for period in (97, 61))
+                picture = np.ascontiguousarray(texture[top : top + 240, left : left + 320])
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode(None))
+        started_s = time.process_time()
+        index = index_video(file, keep_packets=True)
+        frames = grid.frame_indices(index.info.num_frames)
+        read_clips(file, frames, sizes=[FrameSize((128, 171), (112, 112))], index=index)
+        return time.process_time() - started_s
 
 
 def simulated(config: ScaleConfig, *, num_actors: int) -> dict[str, float]:
