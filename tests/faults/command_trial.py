@@ -43,7 +43,7 @@ import vidselect_agents.max_response  # noqa: F401
 from vidselect_agents import commands
 from vidselect_agents.commands import bank, benchmark, classifier, evaluate, recognise, train  # noqa: F401
 
-LONGEST_S = 400
+LONGEST_S = 1500
 
 
 def guarded(work: Callable[[], object]) -> None:

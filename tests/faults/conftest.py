@@ -20,7 +20,7 @@ from hostile import write_run
 
 from vidselect_classifiers import make_classifier, save_weights
 
-START_S = 600  # until a process has imported what it needs, on a machine that does much else
+START_S = 1800  # until a process has imported what it needs, on a machine that does much else
 HERE = Path(__file__).parent
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hostile import at_most
+from hostile import LONGEST_S, at_most
 
 from vidselect_env.bank import BankError, BankSpec, ClipBank, SkimSpec, format, open_bank
 from vidselect_env.envs.clip_select import ClipSelectProblem
@@ -18,7 +18,6 @@ from vidselect_env.evaluation.evaluate import evaluate
 from vidselect_env.evaluation.references import REFERENCES
 from vidselect_env.video.clips import ClipGrid
 
-TRIAL_S = 60
 Mutation = tuple[str, Callable[[Path], None]]
 ODD_VALUES: list[Any] = [
     *(None, True, -1, 0, 1.5, 10**30, float("nan"), float("inf"), "", "x", [], {}, [None], {"a": 1}, [[[]]], "\ud800"),
@@ -106,7 +105,7 @@ def run_all(
         shutil.copytree(whole, folder)
         try:
             mutate(folder)
-            with at_most(TRIAL_S):
+            with at_most(LONGEST_S):
                 outcome = judge(folder)
         except Exception as error:
             broken.append(f"{title}: {type(error).__name__}: {str(error)[:200]}")

@@ -17,7 +17,7 @@ import pytest
 from vidselect_agents.commands.saved import open_run
 from vidselect_env.bank import BankError, open_bank
 
-TIMEOUT_S = 500
+TIMEOUT_S = 1800
 FAULTS = {"disk full": (errno.ENOSPC, 1), "no writing": (errno.EACCES, 0)}  # the error, and whether it stays
 TRAIN = ("train", "--agent", "dsn", "--total-timesteps", "16", "--num-envs", "4", "--samples-per-context", "2")
 TRAIN = (*TRAIN, "--observation", "features", "--evaluate-every", "0", "--checkpoint-every", "8", "--runs", "out/runs")

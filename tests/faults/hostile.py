@@ -27,6 +27,7 @@ from vidselect_env.experiment.run import write_config
 from vidselect_env.fitting.head import save_head
 
 MARK = "executed"
+LONGEST_S = 300  # of a trial, on a machine that does much else
 
 
 @contextlib.contextmanager

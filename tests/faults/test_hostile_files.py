@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hostile import MARK, Payload, at_most, module_with_a_mark, pickled, zipped
+from hostile import LONGEST_S, MARK, Payload, at_most, module_with_a_mark, pickled, zipped
 
 from vidselect_agents import make_agent
 from vidselect_agents.commands.benchmark_jobs import TimedResult
@@ -81,7 +81,7 @@ def test_pickled_results_execute_nothing(received, tmp_path, count_trial, name, 
 @pytest.mark.parametrize("name", READERS)
 def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(tmp_path, count_trial, name):
     os.mkfifo(tmp_path / name)
-    with at_most(10), pytest.raises((ValueError, OSError), match=name):
+    with at_most(LONGEST_S), pytest.raises((ValueError, OSError), match=name):
         READERS[name](tmp_path / name)
     count_trial("hostile runs", "nothing executed")
 
@@ -133,7 +133,7 @@ def test_a_command_that_is_started_in_a_run_takes_no_module_of_it(received, tmp_
     command = [str(Path(sys.executable).with_name("vidselect")), "evaluate", ".", "--dataset", "folder:nowhere"]
     if not Path(command[0]).exists():
         pytest.skip("the package is not installed here: there is no command vidselect")
-    done = subprocess.run(command, cwd=received, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=received, capture_output=True, text=True, timeout=5 * LONGEST_S)
     assert done.returncode == 2, done.stderr
     assert "nowhere" in done.stderr
     assert not (tmp_path / MARK).exists()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hostile import MARK, at_most, change, module_with_a_mark, open_all, pickled, zipped
+from hostile import LONGEST_S, MARK, at_most, change, module_with_a_mark, open_all, pickled, zipped
 
 from vidselect_agents import commands
 from vidselect_agents.base import FILE_NAME
@@ -186,7 +186,7 @@ def test_opening_a_run_executes_nothing(received, tmp_path, monkeypatch, count_t
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)
     ATTACKS[attack](received, mark)
-    with at_most(60):
+    with at_most(LONGEST_S):
         if attack in UNREAD:
             open_all(received, trust=trust, classifier=True)
         else:

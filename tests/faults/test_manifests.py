@@ -10,7 +10,7 @@ from pathlib import Path
 import manifest_cases
 import manifest_rows
 import pytest
-from hostile import at_most
+from hostile import LONGEST_S, at_most
 from manifest_cases import A, Case, Row, right
 
 from vidselect_env.datasets import load_dataset
@@ -25,7 +25,6 @@ FAMILIES = {
         *(manifest_rows.splits, manifest_rows.classes, manifest_rows.paths),
     )
 }
-TRIAL_S = 60
 
 
 def said(dataset: VideoDataset, folder: Path) -> list[Row]:
@@ -44,7 +43,7 @@ def said(dataset: VideoDataset, folder: Path) -> list[Row]:
 def judge(case: Case, folder: Path) -> str:
     file = folder / f"list{case.suffix}"
     file.write_bytes(case.data)
-    with warnings.catch_warnings(record=True) as caught, at_most(TRIAL_S):
+    with warnings.catch_warnings(record=True) as caught, at_most(LONGEST_S):
         warnings.simplefilter("always")
         if case.rows is None:
             with pytest.raises(ValueError, match=r".+") as error:
@@ -100,7 +99,7 @@ def test_a_list_is_read_as_it_is_meant_or_is_one_error_that_names_the_line(tmp_p
 def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path, count_trial, make):
     file = tmp_path / "list.csv"
     make(file)
-    with at_most(10), pytest.raises(ValueError, match=r"list\.csv' is not a file"):
+    with at_most(LONGEST_S), pytest.raises(ValueError, match=r"list\.csv' is not a file"):
         load_dataset(f"csv:{file}", split="train")
     count_trial("manifests of data", "one line that names file, line and value")
 
@@ -109,7 +108,7 @@ def test_a_terabyte_of_nothing_is_refused_unread(tmp_path, count_trial):
     file = tmp_path / "list.csv"
     file.write_bytes(b"path,label\n")
     os.truncate(file, 1 << 40)
-    with at_most(10), pytest.raises(ValueError, match=r"list\.csv' has 1099511627776 bytes"):
+    with at_most(LONGEST_S), pytest.raises(ValueError, match=r"list\.csv' has 1099511627776 bytes"):
         load_dataset(f"csv:{file}", split="train")
     count_trial("manifests of data", "one line that names file, line and value")
 
