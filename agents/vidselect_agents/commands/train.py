@@ -25,6 +25,7 @@ from vidselect_env.evaluation.evaluate import evaluate
 from vidselect_env.evaluation.references import REFERENCES
 from vidselect_env.evaluation.report import REPORT
 from vidselect_env.experiment.banks import Experiment, make_experiment
+from vidselect_env.experiment.config import changed
 from vidselect_env.experiment.problems import batched, check_options, fields_of, steps_of
 from vidselect_env.experiment.run import HEAD, anchored_config, new_run_folder, run_logger, write_config
 from vidselect_env.experiment.summary import describe_problem
@@ -83,7 +84,7 @@ def _train(config: TrainConfig, settings: Any, folder: Path | None) -> Path:
     if not resumed:
         writable_folder(config.runs)  # before minutes of work that it would lose
     experiment = make_experiment(config, signals=fields_of(config.problem, needs), needs=needs)
-    config = experiment.config
+    config = changed(config, candidates=experiment.config.grid.candidates)
     folder = folder or new_run_folder(config.runs, name)
     logger = run_logger(folder)
     env = RecordRollouts(batched(experiment.train_problem(needs), num_envs=config.num_envs), logger)
