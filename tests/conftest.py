@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import itertools
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -115,6 +119,34 @@ def bank() -> ClipBank:
 def problem(bank: ClipBank) -> ClipSelectProblem:
     """Six sections of three clips, seen by features."""
     return ClipSelectProblem(BankSource(bank), observation="features")
+
+
+def descendants(pid: int) -> list[int]:
+    """A process and all that it started, the first first."""
+    parents = {}
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(file.parent.name)] = int(file.read_text().rpartition(")")[2].split()[1])
+    found = [pid]
+    for each in found:
+        found += [child for child, parent in parents.items() if parent == each]
+    return found
+
+
+@pytest.fixture(scope="session")
+def kill_all() -> Callable[[subprocess.Popen], None]:
+    """SIGKILL for a process and all that it started, whatever session they are in."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("a process's children are found in Linux's /proc")
+
+    def kill(process: subprocess.Popen) -> None:
+        for pid in descendants(process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+
+    return kill
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import platformdirs
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
+
+MOST_TEXT_BYTES = 1 << 28
 
 
 def cache_dir() -> Path:
@@ -108,6 +111,35 @@ def check_finite(tensors: Mapping[str, Tensor], path: str | Path) -> None:
     for name, value in tensors.items():
         if value.is_floating_point() and not value.isfinite().all():
             raise ValueError(f"{name} of {str(path)!r} has numbers that are not finite")
+
+
+def check_regular(path: str | os.PathLike[str]) -> None:
+    """See that what somebody else may have sent is a file with an end: a pipe or `/dev/zero` can be read for ever.
+
+    Raises:
+        FileNotFoundError: there is nothing.
+        ValueError: it is a folder, a pipe, a socket or a device, or a link to one.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError(f"{str(path)!r} is no regular file")
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """All of a regular file that is read at once.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no regular file, or larger than any of those that are written here.
+    """
+    check_regular(path)
+    if (size := os.stat(path).st_size) > MOST_TEXT_BYTES:
+        raise ValueError(f"{str(path)!r} has {size} bytes: at most {MOST_TEXT_BYTES} are read of such a file")
+    return Path(path).read_bytes()
+
+
+def read_text(path: str | Path) -> str:
+    """A regular file's text, UTF-8; raises as `read_bytes`, and a ValueError where it is none."""
+    return read_bytes(path).decode("utf-8")
 
 
 def sha256_of(file: Path) -> str:

@@ -28,6 +28,14 @@ DEFAULT_FETCHED_GB = 20.0
 _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, NotImplementedError, ImportError)
 
 
+# Protocols of fsspec with which a list of videos could make this machine do more than read files.
+_REFUSED = {
+    "reference": "fills in the templates of a file, which are code for Jinja",
+    "dask": "works on a cluster",
+    "jupyter": "speaks to a notebook server",
+}
+
+
 class StoreError(OSError):
     """A store fails again and again, or a file of it does not fit.
 
@@ -38,6 +46,22 @@ class StoreError(OSError):
 def is_url(path: object) -> bool:
     """Whether a path is a URL of `fsspec`: `s3://bucket/a.mp4`, not `a.mp4` or `C:/a.mp4`."""
     return isinstance(path, str) and _URL.match(path) is not None
+
+
+def check_url(url: str) -> None:
+    """See that there is a filesystem for a URL, and none that would run what a file says.
+
+    Raises:
+        ValueError: there is not.
+    """
+    from fsspec.registry import known_implementations, registry
+
+    protocol = url.partition("://")[0]
+    if protocol not in known_implementations and protocol not in registry:
+        raise ValueError(f"{url!r} is of no known store: fsspec knows no {protocol!r}")
+    for part in url.split("::"):
+        if (protocol := part.partition("://")[0].lower()) in _REFUSED:
+            raise ValueError(f"{url!r} is refused: {protocol} {_REFUSED[protocol]}")
 
 
 def joined(base: str | Path, name: str) -> str:
@@ -109,9 +133,15 @@ def put(file: Path, url: str) -> None:
 
 
 def _opened(url: str) -> tuple[Any, str]:
-    """The filesystem of a URL, and the path in it."""
+    """The filesystem of a URL, and the path in it.
+
+    Raises:
+        ValueError: as `check_url`.
+        ImportError: what it needs is not installed.
+    """
     from fsspec.core import url_to_fs
 
+    check_url(url)
     return url_to_fs(url)
 
 

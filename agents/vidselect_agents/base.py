@@ -23,7 +23,8 @@ from tqdm import tqdm
 from vidselect_agents.settings import NoSettings, restored
 from vidselect_env.envs.contract import Looks, LookShapes, Needs
 from vidselect_env.envs.wrappers import BatchedEnv
-from vidselect_env.files import check_finite, write_tensors
+from vidselect_env.files import check_finite, check_regular, write_tensors
+from vidselect_env.fitting.processes import ALONE
 from vidselect_env.settings import typed
 
 FILE_NAME = "agent.safetensors"
@@ -60,6 +61,7 @@ class Agent(ABC):
         self._learning: dict[str, Any] = {}  # what `learn` has beside networks: each with a `state_dict`
         self._resumed: dict[str, Any] | None = None
         self._update = 0
+        self.processes = ALONE  # that learn together, each on its share of the contexts
         self.logger = Logger(None, [])
         needs = self.needs_with(self.config)
         self.needs = needs if needs.fields is not None else dataclasses.replace(needs, fields=shapes.shown)
@@ -234,14 +236,15 @@ class Agent(ABC):
         self, env: BatchedEnv, total_timesteps: int, callback: Callback | None, progress_bar: bool
     ) -> Iterator[float]:
         """One after another the share of training that is done, while `learn` steps `env` once for each."""
-        updates = -(-total_timesteps // env.num_envs)
+        at_once = env.num_envs * self.processes.count
+        updates = -(-total_timesteps // at_once)
         with tqdm(total=total_timesteps, desc=self.name, unit="step", unit_scale=True, disable=not progress_bar) as bar:
-            bar.update(self._update * env.num_envs)
+            bar.update(self._update * at_once)
             while self._update < updates:
                 yield self._update / updates
                 self._update += 1
-                self.num_timesteps += env.num_envs
-                bar.update(env.num_envs)
+                self.num_timesteps += at_once
+                bar.update(at_once)
                 if callback is not None and not callback(self):
                     return
 
@@ -253,6 +256,7 @@ def read_agent_file(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]
         ValueError: no agent's file, or one of an earlier version.
     """
     try:
+        check_regular(path)
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("vidselect", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

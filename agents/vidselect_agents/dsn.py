@@ -113,6 +113,13 @@ class DSN(PolicyGradientAgent):
         self.scorer.eval()
         return self.policy(looks).log_probabilities.detach().flatten(1)
 
+    def sample(self, policy: OnePerSection, num_samples: int) -> Tensor:
+        """The same, where several processes learn: each draws for all contexts, as one would, and takes its own."""
+        if self.processes.count == 1:
+            return super().sample(policy, num_samples)
+        whole = OnePerSection(self.processes.joined(policy.log_probabilities.detach()))
+        return super().sample(whole, num_samples)[:, self.processes.part(len(whole.log_probabilities))]
+
     def learning_beside(self, env: BatchedEnv, *, total: int) -> dict[str, Any]:
         self._classifier: ClassifierSteps | None = None
         if not self.config.joint:
@@ -128,13 +135,14 @@ class DSN(PolicyGradientAgent):
             flip=self.config.flip,
             label_smoothing=self.config.label_smoothing,
             seed=self.seed,
+            processes=self.processes,
         )
         return {"classifier": self._classifier}
 
     def classification_step(self, env: BatchedEnv, policy: OnePerSection) -> None:
         """Train the classifier by clips that the policy selects (Algorithm 1, lines 6 to 8)."""
         assert self._classifier is not None
-        selection = env.problem.selection(env.contexts, policy.sample(1, self.generator)[0].to(env.device))
+        selection = env.problem.selection(env.contexts, self.sample(policy, 1)[0].to(env.device))
         candidates = env.problem.candidates(env.contexts)
         selected = candidates[selection].view(len(candidates), -1)
         loss = self._classifier.step(env.problem.videos(env.contexts), selected)
@@ -146,7 +154,7 @@ class DSN(PolicyGradientAgent):
             self.classification_step(env, policy)
         if self.config.gradient == "all_arms":
             arm_rewards = env.full_information().to(self.device)
-            self.step(env, policy, policy.sample(1, self.generator)[0])
+            self.step(env, policy, self.sample(policy, 1)[0])
             return all_arms_loss(policy, arm_rewards)
         actions, advantages = self.play(env, policy)  # Eq. 6, less that of the most probable clip
         return reinforce_loss(policy.log_prob(actions), advantages)  # Eq. 11

@@ -17,13 +17,15 @@ from vidselect_env.envs.contract import Looks, LookShapes, Needs
 from vidselect_env.settings import check_settings
 from vidselect_env.video.motion import derivative_filters, feature_differences, image_differences, load_filters
 from vidselect_env.video.sampling import (
+    ROUNDINGS,
     fixed_stride_frames,
     motion_guided_frames,
     segment_frames,
 )
+from vidselect_env.video.ssim import WINDOW, ssim_differences
 
 STRATEGIES = ("motion_guided", "segment", "fixed_stride", "magnitude")
-DIFFERENCES = ("image", "feature")
+DIFFERENCES = ("image", "feature", "ssim")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +34,10 @@ class MGSamplerConfig:
 
     Args:
         strategy: motion_guided, or the paper's others: segment (TSN), fixed_stride, magnitude.
-        difference: between frames: image (Eq. 1) or feature (Eqs. 2 and 3).
+        difference: between frames: image (Eq. 1), feature (Eqs. 2 and 3), or ssim (1 - SSIM, the authors' code).
         filters: with difference feature, a file of eight 7 x 7 filters in place of the fixed ones.
         mu: exponent of the salience (Eq. 6); 0 is segment-based sampling.
+        rounding: from a value on the curve to a candidate: middle, or authors, as their code does.
         stride: of fixed_stride, in candidates.
     """
 
@@ -42,10 +45,15 @@ class MGSamplerConfig:
     difference: str = "image"
     filters: str | None = None
     mu: float = 0.5
+    rounding: str = "middle"
     stride: int = 1
 
     def __post_init__(self) -> None:
-        for name, known in (("strategy", STRATEGIES), ("difference", DIFFERENCES)):
+        for name, known in (
+            ("strategy", STRATEGIES),
+            ("difference", DIFFERENCES),
+            ("rounding", ROUNDINGS),
+        ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} ({getattr(self, name)!r}) must be one of {', '.join(known)}")
         check_settings(self, at_least={"mu": 0, "stride": 1})
@@ -89,10 +97,12 @@ class MGSampler(Agent):
         return scores
 
     def cost_gmacs(self, shapes: LookShapes) -> float:
-        """Of the eight convolutions on grey differences of frames; plain differences have none."""
+        """Of the eight convolutions on grey differences of frames, or of SSIM's five means; plain ones have none."""
         if self.config.difference == "image" or self.config.strategy in ("segment", "fixed_stride"):
             return 0.0
         num_frames, _, height, width = shapes.shape("skim")
+        if self.config.difference == "ssim":
+            return shapes.num_candidates * max(num_frames - 1, 1) * height * width * 5 * WINDOW**2 / 1e9
         channels = 1 if self.config.filters is None else 3
         pixels = shapes.num_candidates * max(num_frames - 1, 1) * height * width
         return pixels * derivative_filters()[:, :channels].numel() / 1e9
@@ -107,6 +117,8 @@ class MGSampler(Agent):
         """Of frames (..., T, 3, h, w), each from the one before: (..., T)."""
         if self.config.difference == "image":
             return image_differences(frames)
+        if self.config.difference == "ssim":
+            return ssim_differences(frames)
         if self.config.filters is None:  # the fixed filters see nothing but luma: a third of the work
             return feature_differences(rgb_to_grayscale(frames))
         return feature_differences(frames, self.filters)
@@ -118,7 +130,9 @@ class MGSampler(Agent):
             ranks = curve.argsort(descending=True, stable=True)
             return torch.empty(count).scatter_(0, ranks, -torch.arange(count, dtype=torch.float32))
         places = {
-            "motion_guided": lambda: motion_guided_frames(curve, num_chosen, mu=self.config.mu),
+            "motion_guided": lambda: motion_guided_frames(
+                curve, num_chosen, mu=self.config.mu, rounding=self.config.rounding
+            ),
             "segment": lambda: segment_frames(count, num_chosen),
             "fixed_stride": lambda: fixed_stride_frames(count, num_chosen, stride=self.config.stride),
         }[self.config.strategy]()

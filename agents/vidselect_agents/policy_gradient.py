@@ -18,6 +18,7 @@ from vidselect_agents.selection import Selection
 from vidselect_agents.steps import StepsConfig
 from vidselect_env.envs.contract import Looks, LookShapes
 from vidselect_env.envs.wrappers import BatchedEnv
+from vidselect_env.fitting.processes import share_norms
 from vidselect_env.seeding import seeded
 from vidselect_env.settings import check_settings
 
@@ -100,7 +101,10 @@ class PolicyGradientAgent(Agent):
         self, env: BatchedEnv, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False
     ) -> Agent:
         config = self.config
-        total = -(-total_timesteps // env.num_envs)
+        total = -(-total_timesteps // (env.num_envs * self.processes.count))
+        if self.processes.count > 1:
+            self.processes.same(self.scorer)
+            share_norms(self.scorer, on_gpu=self.device.type == "cuda")
         optimizer = config.make_optimizer(self.scorer)
         schedule = config.make_schedule(optimizer, total=total)
         beside = self.learning_beside(env, total=total)
@@ -116,17 +120,22 @@ class PolicyGradientAgent(Agent):
             loss = self.loss(env, policy) - config.entropy_coefficient * entropy
             self.check_loss(loss)
             optimizer.zero_grad()
-            loss.backward()
+            (loss / self.processes.count).backward()
+            self.processes.add_gradients(self.scorer.parameters())
             norm = nn.utils.clip_grad_norm_(self.scorer.parameters(), config.max_gradient_norm)
             optimizer.step()
             schedule.step()
             for name, value in (("loss", loss), ("entropy", entropy), ("gradient_norm", norm)):
-                self.logger.record_mean(f"train/{name}", value.item())
+                self.logger.record_mean(f"train/{name}", self.processes.mean(value.detach()).item())
         return self
 
     def training(self) -> dict[str, Any]:
         means = self._baseline.state_dict() if isinstance(self._baseline, MovingAverage) else None
         return super().training() | {"baseline": means}
+
+    def sample(self, policy: Any, num_samples: int) -> Tensor:
+        """Actions (S, B, ...) drawn from the policy."""
+        return policy.sample(num_samples, self.generator)
 
     def play(self, env: BatchedEnv, policy: Selection) -> tuple[Tensor, Tensor]:
         """Actions (S, B, ...) drawn from the policy, and their advantages (S, B, G).
@@ -137,7 +146,7 @@ class PolicyGradientAgent(Agent):
         if self._baseline is None:
             num_contexts, num_decisions = env.problem.num_contexts, policy.entropy().shape[-1]
             self._baseline = make_baseline(self.config.baseline, num_contexts=num_contexts, num_decisions=num_decisions)
-        actions = policy.sample(self.config.samples_per_context, self.generator)
+        actions = self.sample(policy, self.config.samples_per_context)
         asked = self._baseline.tries(policy)
         others = actions[1:] if asked is None else torch.cat([actions[1:], asked])
         if not env.problem.source.knows_all:  # one batch of the classifier, whose answers are remembered

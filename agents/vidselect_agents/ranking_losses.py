@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def saliency_ranking_loss(scores: Tensor, truth: Tensor, *, margin: float, valid: Tensor | None = None) -> Tensor:
@@ -25,6 +26,25 @@ def saliency_ranking_loss(scores: Tensor, truth: Tensor, *, margin: float, valid
     lead = scores[:, :, None] - scores[:, None, :]
     sign = torch.where(truth[:, :, None] > truth[:, None, :], 1.0, -1.0)
     return _over_pairs((-sign * (lead + margin)).clamp(min=0), valid)
+
+
+def saliency_class_loss(scores: Tensor, truth: Tensor, *, num_salient: Tensor, valid: Tensor | None = None) -> Tensor:
+    """SAL-CL: the cross-entropy of "is among the clips that the oracle takes", the mean over candidates.
+
+    SCSampler's appendix B.2 names the loss and does not define it. Here: its oracle (section 3.1) takes the clips of
+    largest f_y, which are the positive ones, and s is the probability of being one.
+
+    Args:
+        scores: (B, K) s in [0, 1]. truth: (B, K), the classifier's probability of the label, f_y.
+        num_salient: (B,) int64, how many clips the oracle takes of each context.
+        valid: (B, K) bool, candidates that count; None for all.
+
+    Example: s = [0.5, 0.25], f_y = [0.9, 0.1], one is taken: (log 2 - log 0.75) / 2 = 0.490.
+    """
+    valid = torch.ones_like(truth, dtype=torch.bool) if valid is None else valid
+    places = truth.masked_fill(~valid, -torch.inf).argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
+    is_salient = (places < num_salient[:, None]).to(scores.dtype)
+    return F.binary_cross_entropy(scores[valid], is_salient[valid])
 
 
 def weighted_ranking_loss(scores: Tensor, worth: Tensor, *, margin: float, valid: Tensor | None = None) -> Tensor:

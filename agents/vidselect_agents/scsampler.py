@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vidselect_agents.combine import convex_list, convex_score, intersect_list, union_list
-from vidselect_agents.ranking_losses import saliency_ranking_loss
+from vidselect_agents.ranking_losses import saliency_class_loss, saliency_ranking_loss
 from vidselect_agents.scorers.frames import CHANNELS, scaled, stream_network
 from vidselect_agents.steps import StepsConfig
 from vidselect_agents.supervised import SupervisedAgent
@@ -27,7 +27,7 @@ from vidselect_env.seeding import seeded
 from vidselect_env.settings import check_settings
 
 COMBINATIONS = ("visual", "audio", "convex_score", "convex_list", "union", "intersect", "joint")
-OBJECTIVES = ("ac", "sal_rank")
+OBJECTIVES = ("ac", "sal_rank", "sal_cl")
 FRAMES_AT_ONCE = 512  # that a network scores
 
 
@@ -38,9 +38,10 @@ class SCSamplerConfig(StepsConfig):
     Args:
         combination: visual or audio alone, or convex_score, convex_list, union, intersect or joint.
         streams: what the visual scorers see, of vectors, residual and intra.
-        objective: of the visual scorers: ac, action classification, or sal_rank, ranking.
+        objective: of the visual scorers: ac, action classification; sal_rank, ranking; sal_cl, being of the oracle's.
         audio_objective: of the audio scorer.
-        visual_weight: of the visual scorer in the convex combinations, their alpha.
+        visual_weight: of the visual list in convex_list, its alpha.
+        score_weight: of the visual score in convex_score, its alpha.
         visual_share: of the K clips of a union, those that the visual scorer takes (K' / K); below 1, K' < K.
         network: auto, small, resnet18 or shufflenet.
         pretrained: begin resnet18 and shufflenet with ImageNet weights, if they can be had.
@@ -56,6 +57,7 @@ class SCSamplerConfig(StepsConfig):
     objective: str = "ac"
     audio_objective: str = "sal_rank"
     visual_weight: float = 0.8
+    score_weight: float = 0.9
     visual_share: float = 0.8
     network: str = "auto"
     pretrained: bool = True
@@ -78,7 +80,7 @@ class SCSamplerConfig(StepsConfig):
         unknown = set(self.streams) - (set(CHANNELS) - {"mel"})
         if unknown or not self.streams:
             raise ValueError(f"streams {self.streams} must be some of vectors, residual, intra")
-        shares = dict.fromkeys(("visual_weight", "visual_share"), 1)
+        shares = dict.fromkeys(("visual_weight", "score_weight", "visual_share"), 1)
         amounts = dict.fromkeys((*shares, "margin", "pretrained_rate"), 0)
         check_settings(
             self,
@@ -97,7 +99,7 @@ class SCSampler(SupervisedAgent):
     """Scores every candidate from motion vectors, residuals or I-frames, and from its sound; keeps the K best.
 
     Each stream has a network of its own, trained by itself. `ac`: it classifies the action; the saliency of a
-    clip is the largest class probability, of the mean over frames and streams. `sal_rank`: one output, whose
+    clip is the largest class probability, of the mean over frames and streams. `sal_rank`, `sal_cl`: one output, whose
     sigmoid is the saliency. A video without sound is judged by sight alone.
     """
 
@@ -156,20 +158,25 @@ class SCSampler(SupervisedAgent):
         ]
 
     def loss(self, env: BatchedEnv, *, done: float) -> Tensor:
-        among = self._draw(env.looks(()).valid)
+        whole = env.looks(())
+        among = self._draw(whole.valid)
+        kept = (whole.uniform().sum(-1) / whole.valid.sum(-1)).to(self.device)
         looks, answers = env.looks(self.config.signals, among=among), env.answers(among=among)
         everyone = torch.ones(len(looks), dtype=torch.bool, device=self.device)
         sounding = has_sound(looks).to(self.device) if "mel" in self.config.signals else everyone
         if self.config.combination == "joint" and done >= 0.5:  # first alone, then fine-tuned together
-            return self._loss(self.config.signals, looks, answers, rows=sounding)
+            return self._loss(self.config.signals, looks, answers, rows=sounding, kept=kept)
         losses = []
         for stream in self.config.signals:
             rows = sounding if stream == "mel" else everyone  # silence teaches nothing
-            losses.append(self._loss((stream,), looks, answers, rows=rows))
+            losses.append(self._loss((stream,), looks, answers, rows=rows, kept=kept))
         return torch.stack(losses).sum()
 
-    def _loss(self, streams: Sequence[str], looks: Looks, answers: Answers, *, rows: Tensor) -> Tensor:
-        """Of one stream by its own objective, or of several by the ranking of their mean saliency."""
+    def _loss(self, streams: Sequence[str], looks: Looks, answers: Answers, *, rows: Tensor, kept: Tensor) -> Tensor:
+        """Of one stream by its own objective, or of several by the ranking of their mean saliency.
+
+        rows: (B,) bool, the contexts that count. kept: (B,) the share of a video's candidates that are chosen.
+        """
         if not rows.any():
             return torch.zeros((), device=self.device, requires_grad=True)
         here = rows.to(looks.valid.device)
@@ -183,6 +190,9 @@ class SCSampler(SupervisedAgent):
         else:
             scores = (self._visual(outputs) + self._audio(outputs)) / 2
         truth = label_probability(answers.probabilities[here].to(self.device), targets[:, None])
+        if len(streams) == 1 and self._objective(streams[0]) == "sal_cl":
+            num_salient = (kept[rows] * is_own.sum(-1)).round().clamp(min=1)
+            return saliency_class_loss(scores, truth, num_salient=num_salient, valid=is_own)
         return saliency_ranking_loss(scores, truth, margin=self.config.margin, valid=is_own)
 
     @torch.no_grad()
@@ -235,7 +245,7 @@ class SCSampler(SupervisedAgent):
         elif combination == "convex_list":
             found = convex_list(visual, audio, alpha=self.config.visual_weight)
         else:
-            alpha = 0.5 if combination == "joint" else self.config.visual_weight
+            alpha = 0.5 if combination == "joint" else self.config.score_weight
             found = convex_score(visual, audio, alpha=alpha)
         return torch.where(sounding[:, None], found, visual)
 

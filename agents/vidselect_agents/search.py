@@ -169,6 +169,13 @@ class Search(Agent):
                     break
         return self
 
+    def undecided(self) -> Search:
+        """An agent that looks as this one does, guesses of its folds included, and has yet to learn to decide."""
+        other = Search(self.shapes, config=self.config, seed=self.seed, device=self.device)
+        other.looking = copy.deepcopy(self.looking)
+        other._of_fold = [copy.deepcopy(network) for network in self._of_fold]
+        return other
+
     def _learn_to_look(self, env: BatchedEnv, num_steps: int, bar: Any) -> None:
         """Prefer, by looks, those of a video's candidates where the classifier gives the labels most probability."""
         folds = self.config.folds

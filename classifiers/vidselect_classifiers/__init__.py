@@ -16,7 +16,7 @@ from vidselect_classifiers.base import ClipClassifier, ClipGeometry, ClipOutput
 from vidselect_classifiers.cost import gmacs
 from vidselect_classifiers.plain import PlainClassifier, build
 from vidselect_classifiers.registry import lookup
-from vidselect_classifiers.weights import WeightsError, holds_sgs, load_weights, save_weights, weights_sha256
+from vidselect_classifiers.weights import WeightsError, holds_part, load_weights, save_weights, weights_sha256
 
 __all__ = [
     "CLASSIFIERS",
@@ -56,12 +56,16 @@ CLASSIFIERS: dict[str, Any] = {
     "resnet3d_50": f"{_HERE}.resnet3d:resnet3d_50",
     "i3d_r50": f"{_HERE}.resnet3d:i3d_r50",
     "r2plus1d_50": f"{_HERE}.resnet3d:r2plus1d_50",
+    "slowfast_4x16_r50": f"{_HERE}.slowfast:slowfast_4x16_r50",
+    "slowfast_8x8_r18": f"{_HERE}.slowfast:slowfast_8x8_r18",
+    "slowfast_8x8_r50": f"{_HERE}.slowfast:slowfast_8x8_r50",
     "frame_resnet18": f"{_HERE}.frame_resnet:frame_resnet18",
     "frame_resnet50": f"{_HERE}.frame_resnet:frame_resnet50",
     "tsn_resnet18": f"{_HERE}.tsn:tsn_resnet18",
     "tsn_resnet50": f"{_HERE}.tsn:tsn_resnet50",
     "tsn_resnet101": f"{_HERE}.tsn:tsn_resnet101",
     "tsn_bn_inception": f"{_HERE}.tsn:tsn_bn_inception",
+    "tsm_resnet50": f"{_HERE}.tsm:tsm_resnet50",
 }
 
 
@@ -90,6 +94,7 @@ def make_classifier(
     weights: str | os.PathLike[str] | None = None,
     replace_head: bool = False,
     sgs: Mapping[str, Any] | None = None,
+    attention: str | None = None,
     **options: Any,
 ) -> ClipClassifier:
     """A classifier by name, in evaluation mode.
@@ -106,6 +111,7 @@ def make_classifier(
         replace_head: take a new, untrained head of `num_classes` where the present one has another size.
         sgs: arguments of `with_sgs`, such as `{"after": "layer1"}`: similarity guided sampling inside it. The
             weights may be of such a classifier, or of one without, whose similarity network is then new.
+        attention: the stage after which temporal attention stands (`with_attention`), likewise.
         options: fields of `ClipGeometry` to change (`num_frames=8`, `crop=(112, 112)`, `modality="flow"`), and what
             else the builder takes (`width` of tiny_r3d); None leaves the classifier's own.
 
@@ -119,14 +125,18 @@ def make_classifier(
     classifier.name = classifier.name or label
     if weights == "default" and name not in _BUILT_IN:
         weights = None
-    if sgs is not None and (weights is None or holds_sgs(classifier, weights)):
-        classifier, sgs = _with_sgs(classifier, sgs), None
+    if sgs is not None and attention is not None:
+        raise ValueError(f"attention ({attention!r}) is what sgs ({dict(sgs)}) is compared with: take one of them")
+    part = "sgs" if sgs is not None else "attention" if attention is not None else None
+    is_first = part is not None and (weights is None or holds_part(classifier, weights, part=part))
+    if is_first:
+        classifier = _with_part(classifier, sgs=sgs, attention=attention)
     if weights is not None:
         load_weights(classifier, weights, num_classes=num_classes, replace_head=replace_head)
     elif num_classes is not None:
         _match_head(classifier, num_classes, replace=replace_head)
-    if sgs is not None:
-        classifier = _with_sgs(classifier, sgs)
+    if part is not None and not is_first:
+        classifier = _with_part(classifier, sgs=sgs, attention=attention)
     return classifier.eval()
 
 
@@ -154,7 +164,14 @@ def _match_head(classifier: ClipClassifier, num_classes: int, *, replace: bool) 
     classifier.replace_head(num_classes)
 
 
-def _with_sgs(classifier: ClipClassifier, options: Mapping[str, Any]) -> ClipClassifier:
-    from vidselect_classifiers.sgs import with_sgs
+def _with_part(classifier: ClipClassifier, *, sgs: Mapping[str, Any] | None, attention: str | None) -> ClipClassifier:
+    """The classifier with sampling or attention inside it, where either is asked for."""
+    if sgs is not None:
+        from vidselect_classifiers.sgs import with_sgs
 
-    return with_sgs(classifier, **options)
+        return with_sgs(classifier, **sgs)
+    if attention is not None:
+        from vidselect_classifiers.attention import with_attention
+
+        return with_attention(classifier, after=attention)
+    return classifier

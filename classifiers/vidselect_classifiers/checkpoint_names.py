@@ -1,167 +1,24 @@
-"""Checkpoints of other libraries under the names of this package's networks.
+"""Checkpoints of other libraries under the names of this package's networks (`checkpoint_dialects` lists both).
 
-A `Dialect` says how a library calls the parts of a network. Most differ in names alone; X3D of PySlowFast and
-mmaction2 has one batch norm more, which is multiplied into its neighbours (`_fold_shortcut_norms`).
+Most differ in names alone; X3D of PySlowFast and mmaction2 has one batch norm more, which is multiplied into its
+neighbours (`_fold_shortcut_norms`).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-X3D = ("x3d_xs", "x3d_s", "x3d_m", "x3d_l", "x3d_xl")
+from vidselect_classifiers.checkpoint_dialects import DIALECTS, LIBRARIES, REFUSED, X3D
+
 BATCH_NORM_EPS = 1e-5  # of X3D, here and there
-
-# What each library calls a residual block's modules: stage, number of the block, the rest.
-LIBRARIES = {
-    "PySlowFast": r"s(\d)\.pathway0_res(\d+)\.(.+)",
-    "mmaction2": r"backbone\.layer(\d)\.(\d+)\.(.+)",
-    "PyTorchVideo": r"blocks\.(\d)\.res_blocks\.(\d+)\.(.+)",
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dialect:
-    """The names that a library has for the modules of a network.
-
-    library: of `LIBRARIES`.
-    networks: classifiers that its checkpoints fit.
-    own_block: what a residual block is called here, with `{stage}` and `{block}`.
-    stages: the stage here of each stage there.
-    parts: modules of a block, there to here. others: all other modules.
-    """
-
-    library: str
-    networks: tuple[str, ...]
-    own_block: str
-    stages: Mapping[str, int]
-    parts: Mapping[str, str]
-    others: Mapping[str, str] = field(default_factory=dict)
-
-    def own_name(self, key: str) -> str | None:
-        """The name here of a parameter or buffer; None of one that the network does not have."""
-        module, _, leaf = key.rpartition(".")
-        if found := re.fullmatch(LIBRARIES[self.library], module):
-            stage, block, part = found.groups()
-            if stage not in self.stages or part not in self.parts:
-                return None
-            return f"{self.own_block.format(stage=self.stages[stage], block=block)}.{self.parts[part]}.{leaf}"
-        return f"{self.others[module]}.{leaf}" if module in self.others else None
-
-
-_FROM_SECOND = {str(stage + 1): stage for stage in range(1, 5)}
-_X3D_BLOCK = "blocks.{stage}.res_blocks.{block}"
-_RESNET_BLOCK = "layer{stage}.{block}"
-
-DIALECTS = (
-    Dialect(
-        library="PySlowFast",
-        networks=X3D,
-        own_block=_X3D_BLOCK,
-        stages=_FROM_SECOND,
-        parts={
-            "branch1": "branch1_conv",
-            "branch1_bn": "branch1_norm",
-            "branch2.a": "branch2.conv_a",
-            "branch2.a_bn": "branch2.norm_a",
-            "branch2.b": "branch2.conv_b",
-            "branch2.b_bn": "branch2.norm_b.0",
-            "branch2.se.fc1": "branch2.norm_b.1.block.0",
-            "branch2.se.fc2": "branch2.norm_b.1.block.2",
-            "branch2.c": "branch2.conv_c",
-            "branch2.c_bn": "branch2.norm_c",
-        },
-        others={
-            "s1.pathway0_stem.conv_xy": "blocks.0.conv.conv_t",
-            "s1.pathway0_stem.conv": "blocks.0.conv.conv_xy",
-            "s1.pathway0_stem.bn": "blocks.0.norm",
-            "head.conv_5": "blocks.5.pool.pre_conv",
-            "head.conv_5_bn": "blocks.5.pool.pre_norm",
-            "head.lin_5": "blocks.5.pool.post_conv",
-            "head.projection": "blocks.5.proj",
-        },
-    ),
-    Dialect(
-        library="mmaction2",
-        networks=X3D,
-        own_block=_X3D_BLOCK,
-        stages={str(stage): stage for stage in range(1, 5)},
-        parts={
-            "downsample.conv": "branch1_conv",
-            "downsample.bn": "branch1_norm",
-            "conv1.conv": "branch2.conv_a",
-            "conv1.bn": "branch2.norm_a",
-            "conv2.conv": "branch2.conv_b",
-            "conv2.bn": "branch2.norm_b.0",
-            "se_module.fc1": "branch2.norm_b.1.block.0",
-            "se_module.fc2": "branch2.norm_b.1.block.2",
-            "conv3.conv": "branch2.conv_c",
-            "conv3.bn": "branch2.norm_c",
-        },
-        others={
-            "backbone.conv1_s.conv": "blocks.0.conv.conv_t",
-            "backbone.conv1_t.conv": "blocks.0.conv.conv_xy",
-            "backbone.conv1_t.bn": "blocks.0.norm",
-            "backbone.conv5.conv": "blocks.5.pool.pre_conv",
-            "backbone.conv5.bn": "blocks.5.pool.pre_norm",
-            "cls_head.fc1": "blocks.5.pool.post_conv",
-            "cls_head.fc2": "blocks.5.proj",
-        },
-    ),
-    Dialect(
-        library="PySlowFast",
-        networks=("i3d_r50",),
-        own_block=_RESNET_BLOCK,
-        stages=_FROM_SECOND,
-        parts={
-            "branch1": "downsample.0",
-            "branch1_bn": "downsample.1",
-            "branch2.a": "conv1.0",
-            "branch2.a_bn": "conv1.1",
-            "branch2.b": "conv2.0",
-            "branch2.b_bn": "conv2.1",
-            "branch2.c": "conv3.0",
-            "branch2.c_bn": "conv3.1",
-        },
-        others={"s1.pathway0_stem.conv": "stem.0", "s1.pathway0_stem.bn": "stem.1", "head.projection": "fc"},
-    ),
-    Dialect(
-        library="PyTorchVideo",
-        networks=("i3d_r50",),
-        own_block=_RESNET_BLOCK,
-        stages={"1": 1, "3": 2, "4": 3, "5": 4},  # its second block is the maximum over pairs of maps
-        parts={
-            "branch1_conv": "downsample.0",
-            "branch1_norm": "downsample.1",
-            "branch2.conv_a": "conv1.0",
-            "branch2.norm_a": "conv1.1",
-            "branch2.conv_b": "conv2.0",
-            "branch2.norm_b": "conv2.1",
-            "branch2.conv_c": "conv3.0",
-            "branch2.norm_c": "conv3.1",
-        },
-        others={"blocks.0.conv": "stem.0", "blocks.0.norm": "stem.1", "blocks.6.proj": "fc"},
-    ),
-)
-
-# Of a library, what tensors of one network would fit and mean something else, and why.
-_REFUSED = {
-    ("mmaction2", "i3d_r50"): (
-        "mmaction2's I3D halves time in its first convolution and in its first pooling too, and i3d_r50 does not: take "
-        "PyTorchVideo's I3D_8x8_R50.pyth, or mmaction2's own module as a classifier"
-    ),
-    ("PyTorchVideo", "r2plus1d_50"): (
-        "PyTorchVideo's R(2+1)D has fewer middle planes, and another stem: take its own module as a classifier"
-    ),
-}
 
 
 def library_of(state: Mapping[str, Tensor]) -> str | None:
-    """Whose names a state dict has: PySlowFast, mmaction2 or PyTorchVideo; None of others, this package's among them.
+    """Whose names a state dict has: a library of `LIBRARIES`; None of others, this package's among them.
 
     X3D has PyTorchVideo's names here too.
     """
@@ -196,7 +53,7 @@ def own_names(state: Mapping[str, Tensor], own: Mapping[str, Tensor], *, name: s
                 renamed = _fold_shortcut_norms(renamed, own)
             return {key: _as_convolution(value, own.get(key)) for key, value in renamed.items()}
     known = [network for dialect in DIALECTS if dialect.library == library for network in dialect.networks]
-    why = _REFUSED.get((library, name), f"from those there is a way to {', '.join(known)}")
+    why = REFUSED.get((library, name), f"from those there is a way to {', '.join(known)}")
     raise ValueError(f"the names are {library}'s, which do not lead to {name}: {why} (docs/classifiers.md)")
 
 

@@ -18,11 +18,11 @@ from vidselect_classifiers.base import ClipClassifier
 from vidselect_classifiers.cost import gmacs
 from vidselect_classifiers.ragged import RaggedMaps
 from vidselect_classifiers.sgs_bins import EPSILON, angles, bin_weights, centred, magnitude, merge, spherical
+from vidselect_classifiers.sgs_groups import grouped, of_blocks
 from vidselect_classifiers.sgs_identity import SamplingIdentity
+from vidselect_classifiers.sgs_network import NETWORKS, similarity_network
+from vidselect_classifiers.sgs_pathways import PathwaySampling, counts_by_total
 from vidselect_classifiers.weights import WeightsError
-
-NETWORKS = ("paper", "authors")
-LINEAR_STD = 0.01  # of the authors' initial weights
 
 
 class SimilarityGuidedSampling(nn.Module):
@@ -51,6 +51,7 @@ class SimilarityGuidedSampling(nn.Module):
             `authors`, C / 2 and N(0, 0.01) without biases.
         order: of the maps that are kept: of their `bins` (Eq. 4), or in `time`, by the weighted mean of what is
             merged. Ours: neither paper nor code has it. The order of bins says nothing of before and after.
+        block: how many maps in a row are sampled together, each block by itself (appendix A); None for all.
 
     Raises:
         ValueError: an unknown name, a number of bins that is not positive, or an L that does not fit.
@@ -69,12 +70,13 @@ class SimilarityGuidedSampling(nn.Module):
         detach: bool = False,
         network: str = "paper",
         order: str = "bins",
+        block: int | None = None,
     ) -> None:
         super().__init__()
         if network not in NETWORKS:
             raise ValueError(f"network ({network!r}) must be one of {', '.join(NETWORKS)}")
         self.kernel, self.similarity, self.distance, self.order = kernel, similarity, distance, order
-        self.epsilon, self.detach = epsilon, detach
+        self.epsilon, self.detach, self.block = epsilon, detach, block or 0
         self._takes_saved_bins = num_bins is None
         if similarity != "magnitude" and num_bins is None:
             num_bins = (4, 8) if similarity == "angular" else (2, 4, 4)
@@ -113,6 +115,7 @@ class SimilarityGuidedSampling(nn.Module):
             distance=self.distance,
             epsilon=self.epsilon,
             order=self.order,
+            block=self.block,
         )
 
     def get_extra_state(self) -> Tensor:
@@ -139,7 +142,8 @@ class SimilarityGuidedSampling(nn.Module):
 
     def most_bins(self, num_maps: int) -> int:
         """The most maps that T of them can give: no bin without a map is kept."""
-        return min(math.prod(self._bins(num_maps)), num_maps)
+        together = self.block or num_maps
+        return min(math.prod(self._bins(together)), together) * self.num_blocks(num_maps)
 
     def embedding(self, maps: Tensor) -> Tensor:
         """Z of section 4.1: maps (B, C, T, H, W) -> (B, T, L), in the precision of its parameters.
@@ -172,30 +176,27 @@ class SimilarityGuidedSampling(nn.Module):
         equal, every map lies on the edge of the last bin, where the linear kernel is 0. On the meta device
         `counted_bins` maps are kept, or as many as can be.
         """
-        weights = self.weights(self.embedding(maps.detach() if self.detach else maps))
+        weights = self.kept_weights(maps)
         if maps.is_meta:  # there are no values, only a cost to count
             return merge(maps, weights[:, :1].expand(-1, self.counted_bins or self.most_bins(maps.shape[2]), -1))
-        weights = self._never_empty(weights)
-        active = (weights != 0).any(-1)
-        counts = active.sum(-1)
-        # The clips by their counts, and each clip's bins that are kept before the others, in order.
-        order = counts.argsort(stable=True)
-        kept = self._places(weights, active)[order].argsort(dim=1, stable=True)
-        numbers, sizes = (found.tolist() for found in counts.unique(return_counts=True))
-        groups = []
-        for number, rows, places in zip(numbers, order.split(sizes), kept.split(sizes), strict=True):
-            own = weights[rows].gather(1, places[:, :number, None].expand(-1, -1, weights.shape[2]))
-            groups.append(merge(maps.index_select(0, rows), own))
-        return RaggedMaps(groups, order=order, lengths=counts)
+        return grouped([maps], [weights], order=self.order)[0]
 
-    def _places(self, weights: Tensor, active: Tensor) -> Tensor:
-        """(B, N) what the bins that are kept are ordered by; the others come after them."""
-        times = torch.arange(weights.shape[2], device=weights.device, dtype=weights.dtype)
-        if self.order == "time":
-            places = (weights.detach() @ times) / weights.detach().sum(-1)
-        else:
-            places = torch.arange(weights.shape[1], device=weights.device, dtype=weights.dtype).expand(len(weights), -1)
-        return places.where(active, torch.inf)
+    def kept_weights(self, maps: Tensor) -> Tensor:
+        """Weight of every map in every bin, (B, N, T); of blocks the bins of one after those of another.
+
+        Raises:
+            ValueError: the maps cannot be divided into the blocks.
+        """
+        embedding = self.embedding(maps.detach() if self.detach else maps)
+        num_blocks = self.num_blocks(maps.shape[2])
+        weights = self._never_empty(self.weights(embedding.unflatten(1, (num_blocks, -1)).flatten(0, 1)))
+        return of_blocks(weights, num_blocks=num_blocks) if num_blocks > 1 else weights
+
+    def num_blocks(self, num_maps: int) -> int:
+        """Of T maps; an error as of `kept_weights`."""
+        if self.block and num_maps % self.block:
+            raise ValueError(f"block ({self.block}) of the sampling must divide the clip's {num_maps} maps")
+        return num_maps // self.block if self.block else 1
 
     def _never_empty(self, weights: Tensor) -> Tensor:
         """The weights (B, N, T), but one bin of 1 / T each for clips that have no map inside any bin."""
@@ -208,26 +209,16 @@ class SimilarityGuidedSampling(nn.Module):
         return torch.where(is_empty[:, None, None], mean, weights)
 
 
-def similarity_network(channels: int, embedding_dim: int, *, kind: str) -> nn.Sequential:
-    """The two convolutions of section 4.1, (B, C, T) -> (B, L, T), as `paper` or `authors` has them."""
-    hidden = channels if kind == "paper" else max(channels // 2, 1)
-    convolutions = nn.Conv1d(channels, hidden, 1), nn.Conv1d(hidden, embedding_dim, 1)
-    if kind == "authors":
-        for convolution in convolutions:
-            nn.init.normal_(convolution.weight, std=LINEAR_STD)
-            assert convolution.bias is not None
-            nn.init.zeros_(convolution.bias)
-    return nn.Sequential(convolutions[0], nn.ReLU(inplace=True), convolutions[1], nn.BatchNorm1d(embedding_dim))
-
-
 def with_sgs(classifier: ClipClassifier, *, after: str = "layer1", **options: Any) -> ClipClassifier:
     """A copy of the classifier with similarity guided sampling after one of its stages, under the name `sgs`.
 
-    Its other parameters are the given ones; the similarity network's are new. Train it before you trust it.
+    Its other parameters are the given ones; the similarity network's are new. Train it before you trust it. A network
+    of two pathways has one in each (`PathwaySampling`).
 
     Args:
         after: of `classifier.stages`.
-        options: arguments of `SimilarityGuidedSampling`: `num_bins`, `kernel`, `distance` ...
+        options: arguments of `SimilarityGuidedSampling`: `num_bins`, `kernel`, `distance` ...; of two pathways `block`
+            may be one for each.
 
     Raises:
         ValueError: no such stage, sampling is there already, or an option that it cannot have.
@@ -239,26 +230,45 @@ def with_sgs(classifier: ClipClassifier, *, after: str = "layer1", **options: An
         raise ValueError(f"sampling after {after!r} of {classifier.name!r} must be after one of {stages}")
     adaptive = copy.deepcopy(classifier)
     place = adaptive.stages.index(after) + 1
-    sampling = SimilarityGuidedSampling(_maps_before(adaptive, place).shape[1], **options)
-    sampling.stage = place - 1
+    sampling = _sampling(maps_before(adaptive, place), stage=place - 1, **options)
     adaptive.network.add_module("sgs", sampling.to(adaptive.head.weight))
     adaptive.stages = (*adaptive.stages[:place], "sgs", *adaptive.stages[place:])
     return adaptive.train(classifier.training)
 
 
+def _sampling(maps: Any, *, stage: int, block: int | Sequence[int] | None = None, **options: Any) -> nn.Module:
+    """The sampling of such maps, or of each of two pathways; an error as of `with_sgs`."""
+    pathways = [maps] if isinstance(maps, Tensor) else maps
+    blocks = [block] * len(pathways) if block is None or isinstance(block, int) else list(block)
+    if len(blocks) != len(pathways):
+        raise ValueError(f"block {tuple(blocks)} must be one number for each of {len(pathways)} pathways")
+    samplings = []
+    for own, own_block in zip(pathways, blocks, strict=True):
+        samplings.append(SimilarityGuidedSampling(own.shape[1], block=own_block, **options))
+        samplings[-1].num_blocks(own.shape[2])  # which checks that they fit
+        samplings[-1].stage = stage
+    return samplings[0] if len(samplings) == 1 else PathwaySampling(*samplings)
+
+
 def gmacs_by_bins(classifier: ClipClassifier) -> tuple[float, ...]:
-    """Multiply-adds of a clip that keeps 1, 2, ... maps, in units of 1e9; empty for a classifier without SGS."""
+    """Multiply-adds of a clip that keeps 1, 2, ... maps, in units of 1e9; empty for a classifier without SGS.
+
+    Of two pathways, of which both maps count, the most that a clip of that total can take (`counts_by_total`).
+    """
     if "sgs" not in classifier.stages:
         return ()
     twin = copy.deepcopy(classifier).to("meta").eval()
     sampling = twin.network.get_submodule("sgs")
-    assert isinstance(sampling, SimilarityGuidedSampling)
-    most = sampling.most_bins(_maps_before(twin, twin.stages.index("sgs")).shape[2])
-    costs = []
-    for bins in range(1, most + 1):
-        sampling.counted_bins = bins
-        costs.append(gmacs(twin, (1, *twin.input_shape), dtype=torch.uint8))
-    return tuple(costs)
+    maps = maps_before(twin, twin.stages.index("sgs"))
+    samplings = sampling.samplings if isinstance(sampling, PathwaySampling) else (sampling,)
+    costs: dict[tuple[int, ...], float] = {}
+    totals = counts_by_total(samplings, [maps] if isinstance(maps, Tensor) else maps)
+    for counts in totals:
+        for own, counted in zip(samplings, counts, strict=True):
+            own.counted_bins = counted
+        if counts not in costs:
+            costs[counts] = gmacs(twin, (1, *twin.input_shape), dtype=torch.uint8)
+    return tuple(costs[counts] for counts in totals)
 
 
 def gmacs_before_sgs(classifier: ClipClassifier) -> float:
@@ -276,8 +286,8 @@ def gmacs_before_sgs(classifier: ClipClassifier) -> float:
 
 
 @torch.no_grad()
-def _maps_before(classifier: ClipClassifier, place: int) -> Tensor:
-    """What the stages before number `place` give for one clip: a tensor without values."""
+def maps_before(classifier: ClipClassifier, place: int) -> Any:
+    """What the stages before number `place` give for one clip: a tensor without values, or two of two pathways."""
     twin = copy.deepcopy(classifier).to("meta").eval()
     maps = twin.preprocess(torch.empty((1, *twin.input_shape), dtype=torch.uint8, device="meta"))
     for stage in twin.stages[:place]:

@@ -39,6 +39,7 @@ PUBLISHED: dict[str, dict[str, str]] = {
     "frame_resnet18": {"imagenet": "ResNet18_Weights.IMAGENET1K_V1"},
     "frame_resnet50": {"imagenet": "ResNet50_Weights.IMAGENET1K_V1"},
     "tsn_resnet18": {"imagenet": "ResNet18_Weights.IMAGENET1K_V1"},
+    "tsm_resnet50": {"imagenet": "ResNet50_Weights.IMAGENET1K_V1"},
     "tsn_resnet50": {"imagenet": "ResNet50_Weights.IMAGENET1K_V1"},
     "tsn_resnet101": {"imagenet": "ResNet101_Weights.IMAGENET1K_V1"},
 }
@@ -106,13 +107,13 @@ def load_weights(
             raise WeightsError(f"{weights}: {error}") from error
 
 
-def holds_sgs(classifier: ClipClassifier, weights: str | os.PathLike[str]) -> bool:
-    """Whether weights are of a classifier with similarity guided sampling.
+def holds_part(classifier: ClipClassifier, weights: str | os.PathLike[str], *, part: str) -> bool:
+    """Whether weights are of a classifier with a part inside it: `sgs`, or `attention`.
 
     Raises:
         WeightsError: no such weights, or they cannot be read.
     """
-    return any(key.startswith("sgs.") for key in _read(classifier.name, weights)[0])
+    return any(key.startswith(f"{part}.") for key in _read(classifier.name, weights)[0])
 
 
 def save_weights(classifier: ClipClassifier, path: str | os.PathLike[str]) -> None:

@@ -10,6 +10,7 @@ are the processor's, of all threads of the process, so that other work on the ma
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -150,6 +151,8 @@ def with_decord(path: str, grid: ClipGrid) -> Tensor:
     """With its own resize; the crop and the layout are ours to make."""
     import decord
 
+    # It polls its own thread for the last frames, and gives up too soon on a machine of few cores.
+    os.environ.setdefault("DECORD_EOF_RETRY_MAX", "1000000")
     reader = decord.VideoReader(path, height=RESIZE[0], width=RESIZE[1], num_threads=1)
     frames = grid.frame_indices(len(reader))
     numbers, places = frames.unique(return_inverse=True)

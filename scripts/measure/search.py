@@ -56,7 +56,8 @@ class SearchMeasureConfig(ExperimentConfig):
         searchers: a folder of scripts/benchmark.py with the searcher.
         agents: those in `orders`, as they were named there. searcher: the one in `searchers`, likewise.
         seeds: how many, from 0.
-        val_split: where settings are chosen.
+        val_split: where settings are chosen; None where agents learned from its videos: all prices are then shown, and
+            of the rules those settings that do best on the tested videos themselves, which is more than is their due.
         out: folder of results and picture.
     """
 
@@ -65,7 +66,7 @@ class SearchMeasureConfig(ExperimentConfig):
     agents: tuple[str, ...] = ("ranking,worth=label", "plackett_luce")
     searcher: str = "search"
     seeds: int = 5
-    val_split: str = "val"
+    val_split: str | None = "val"
     out: Path = Path("runs/frontier")
 
 
@@ -74,24 +75,26 @@ def main() -> None:
     config.out.mkdir(parents=True, exist_ok=True)
     agents = [needs_with_settings(name)[0] for name in (*config.agents, config.searcher)]
     signals = {field for needs in agents for field in fields_of(config.problem, needs)}
-    val = changed(config, test_split=config.val_split)
-    splits = {
-        "val": make_experiment(val, signals=signals, only_test=True),
-        "test": make_experiment(config, signals=signals, only_test=True),
-    }
-    measured = {split: measure(config, experiment, split) for split, experiment in splits.items()}
-    chosen = {
-        name: [point.setting for point in useful(list(points.values()))] for name, points in measured["val"].items()
-    }
-    found = {
-        name: in_order(point for setting, point in points.items() if setting in chosen[name] or name.endswith(" count"))
-        for name, points in measured["test"].items()
-    }
+    test = measure(config, make_experiment(config, signals=signals, only_test=True), "test")
+    judged = test
+    if config.val_split is not None:
+        val = changed(config, test_split=config.val_split)
+        judged = measure(config, make_experiment(val, signals=signals, only_test=True), "val")
+    found = {name: in_order(chosen(config, name, points, judged[name])) for name, points in test.items()}
     write_json(
         config.out / "frontier.json", {name: [_row(point) for point in points] for name, points in found.items()}
     )
     draw(found, config.searcher, config.out / "frontier.png")
     print(report(found, config.searcher))
+
+
+def chosen(
+    config: SearchMeasureConfig, name: str, points: dict[float, Point], judged: dict[float, Point]
+) -> list[Point]:
+    """A method's points on the tested videos that are shown, by how its settings did on those that judge."""
+    if name.endswith(" count") or (name == config.searcher and config.val_split is None):
+        return list(points.values())
+    return [points[point.setting] for point in useful(list(judged.values()))]
 
 
 def measure(config: SearchMeasureConfig, experiment: Experiment, split: str) -> dict[str, dict[float, Point]]:

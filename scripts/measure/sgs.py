@@ -7,7 +7,7 @@ Sets of runs (`--sets`), the first first:
 - `kernels`: `tiny_r3d`, sampling after layer2: Eq. 1 or centred magnitudes, Z attached to the network before it or
   not, beside the Kronecker kernel, the authors' own settings and no sampling.
 - `whole`: the modified 3DResNet-18, sampling after layer1, behind which most of its cost lies; against every other
-  frame, half the frames, and as many frames as cost what sampling does.
+  frame, half the frames, as many frames as cost what sampling does, and temporal attention.
 - `tuned`: `tiny_r3d` again, with bins and learning rate chosen.
 
 Every run trains on from its network's first training, which all of a seed share. Sets choose on `val`, with the
@@ -52,15 +52,9 @@ SAMPLINGS: dict[str, dict[str, Any] | None] = {
     "centred, detached, time": {"distance": "centred", "detach": True, "order": "time"},
 }
 SPEEDS = ("still", "slow", "fast")
-DIGITS = {  # of the table's columns, on `test` but for the first
-    "Top-1 on val": 1,
-    "Top-1": 1,
-    "maps kept": 2,
-    **dict.fromkeys(SPEEDS, 2),
-    "GMACs a clip": 4,
-    LAYER_FALL: 1,
-    CLIP_FALL: 1,
-}
+# Of the table's columns, on `test` but for the first.
+DIGITS = {"Top-1 on val": 1, "Top-1": 1, "maps kept": 2, **dict.fromkeys(SPEEDS, 2), "GMACs a clip": 4}
+DIGITS |= {LAYER_FALL: 1, CLIP_FALL: 1}
 SPLITS = ("train", "val", "test")
 
 
@@ -70,6 +64,7 @@ class SGSConfig:
 
     Args:
         sets: of kernels, whole, tuned.
+        samplings: of the set kernels, in this order; all of them without.
         seeds: of initial weights and of the order of clips.
         dataset: a synthetic one, or the name of one with the splits train, val and test.
         num_videos: synthetic ones for training.
@@ -77,6 +72,7 @@ class SGSConfig:
         size: of the frames, in pixels.
         num_held: frames held of each video, the middle ones.
         num_frames: of a clip.
+        start: weights that each network's first training begins with, whose head goes; None for a new network.
         first_epochs: of each network's first training.
         epochs: of every run after it.
         batch_size: clips of a gradient step.
@@ -89,6 +85,7 @@ class SGSConfig:
     """
 
     sets: tuple[str, ...] = ("kernels", "whole", "tuned")
+    samplings: tuple[str, ...] = tuple(name for name in SAMPLINGS if "time" not in name)
     seeds: tuple[int, ...] = (0, 1, 2)
     dataset: str = "synthetic-speeds"
     num_videos: int = 24000
@@ -96,6 +93,7 @@ class SGSConfig:
     size: int = 32
     num_held: int = 20
     num_frames: int = 16
+    start: str | None = None
     first_epochs: int = 4
     epochs: int = 8
     batch_size: int = 64
@@ -109,7 +107,7 @@ class SGSConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One training: `sampling` is of `SAMPLINGS` or `first`, `frames` are the offsets of those that make a clip."""
+    """One training: `sampling` is of `SAMPLINGS`, first or attention, `frames` are the offsets of a clip's."""
 
     network: str
     sampling: str = "none"
@@ -133,7 +131,7 @@ class Run:
 def main() -> None:
     config = tyro.cli(SGSConfig, description=__doc__)
     started_s = time.monotonic()
-    free = ("sets", "seeds", "device", "jobs", "minutes", "out", "scratch")
+    free = ("sets", "samplings", "seeds", "device", "jobs", "minutes", "out", "scratch")
     try:
         for folder in (config.out, config.scratch):
             claim_results(folder, free=free, sgs=config)
@@ -176,8 +174,7 @@ def plan(config: SGSConfig, rows: dict[str, dict]) -> Iterator[Run]:
 
 
 def kernels(config: SGSConfig, rows: dict[str, dict]) -> Iterator[Run]:
-    samplings = [name for name in SAMPLINGS if "time" not in name]
-    yield from (of(config, "tiny_r3d", sampling=name, seed=seed) for seed in config.seeds for name in samplings)
+    yield from (of(config, "tiny_r3d", sampling=name, seed=seed) for seed in config.seeds for name in config.samplings)
 
 
 def whole(config: SGSConfig, rows: dict[str, dict]) -> Iterator[Run]:
@@ -188,6 +185,7 @@ def whole(config: SGSConfig, rows: dict[str, dict]) -> Iterator[Run]:
     chosen = choose(rows, grid, column=CLIP_FALL, least=37)
     for seed in config.seeds:
         yield run(seed=seed)
+        yield run(sampling="attention", seed=seed)
         if chosen:
             yield dataclasses.replace(chosen, seed=seed)
         yield from (run(frames=tuple(each), seed=seed) for each in (range(0, total, 2), range(total // 2)))
@@ -245,16 +243,19 @@ def train(config: SGSConfig, run: Run) -> str:
     held = {split: read_held(held_file(config, split), config.device) for split in SPLITS}
     torch.set_num_threads(1)
     torch.manual_seed(run.seed)  # a new network, dropout
-    size = (config.size, config.size)
-    make = partial(make_classifier, run.network, num_classes=len(held["train"].class_names), resize=size, crop=size)
+    size, num_classes = (config.size, config.size), len(held["train"].class_names)
+    make = partial(make_classifier, run.network, num_classes=num_classes, resize=size, crop=size)
     plain_gmacs = make(num_frames=config.num_frames).gmacs_per_clip()
     is_first = run.sampling == "first"
-    sampling = None if is_first else SAMPLINGS[run.sampling]
+    first = of(config, run.network, sampling="first", seed=run.seed)
+    sampling = None if run.sampling in ("first", "attention") else SAMPLINGS[run.sampling]
     sgs = None if sampling is None else {"after": AFTER[run.network], "num_bins": run.bins, **sampling}
     classifier = make(
         num_frames=len(run.frames),
-        weights=None if is_first else weights_file(config, of(config, run.network, sampling="first", seed=run.seed)),
+        weights=config.start if is_first else weights_file(config, first),
+        replace_head=is_first,
         sgs=sgs,
+        attention=AFTER[run.network] if run.sampling == "attention" else None,
     ).to(config.device)
     epochs = config.first_epochs if is_first else config.epochs
     fit = FitConfig(epochs=epochs, batch_size=config.batch_size, learning_rate=run.learning_rate, label_smoothing=0.1)

@@ -104,7 +104,7 @@ def signals(config: SignalsConfig) -> dict[str, Callable[[VideoIndex], object]]:
         read_compressed(index.info.path, everything, residual_size=residual_size, index=index)
 
     def motion(index: VideoIndex, kind: str) -> None:
-        curve = motion_curve(index.info.path, kind=kind, index=index)  # type: ignore[arg-type]
+        curve = motion_curve(index.info.path, kind=kind, index=index)
         motion_guided_frames(curve, config.num_frames)
 
     def sound(index: VideoIndex) -> None:

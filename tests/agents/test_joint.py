@@ -225,3 +225,21 @@ def test_testing_views_are_averaged_and_charged(video_folder, views, count):
         each = [source.classifier(view_crops(clip, (32, 32), views=views)).logits.softmax(-1).mean(0) for clip in clips]
     torch.testing.assert_close(source.probabilities(videos, candidates)[0], torch.stack(each))
     assert source.clip_gmacs(videos, candidates)[0, 0] == pytest.approx(count * source.spec.classifier_gmacs)
+
+
+def test_mirrored_flow_goes_the_other_way_in_training_and_in_ten_crops(video_folder, monkeypatch):
+    source = make_source(video_folder, resize=40, views="ten")
+    plain = source._views(0, 0)
+    geometry = dataclasses.replace(source.classifier.geometry, modality="flow")
+    monkeypatch.setattr(source.classifier, "geometry", geometry)
+    turned = source._views(0, 0)
+    assert torch.equal(turned[:5], plain[:5])
+    assert torch.equal(turned[5:, :, 1:], plain[5:, :, 1:])
+    assert not (turned[5:, :, 0] + plain[5:, :, 0]).any()  # displacement x and -x are bytes 128 + x and 128 - x
+    steps = ClassifierSteps(source, config=StepsConfig(optimizer="sgd"), total=1, jitter=ClipJitter(), flip=True)
+    videos, candidates = torch.tensor([0]), torch.zeros(1, 20, dtype=torch.int64)
+    generator = torch.Generator().manual_seed(0)
+    clips = source.training_clips(videos, candidates, augment=steps._augmented, generator=generator)
+    counts = [sum(torch.equal(clip, kind) for clip in clips) for kind in (plain[4], turned[9])]
+    assert sum(counts) == 20
+    assert min(counts) > 0

@@ -7,7 +7,12 @@ import math
 import pytest
 import torch
 
-from vidselect_agents.ranking_losses import expected_worth_loss, saliency_ranking_loss, weighted_ranking_loss
+from vidselect_agents.ranking_losses import (
+    expected_worth_loss,
+    saliency_class_loss,
+    saliency_ranking_loss,
+    weighted_ranking_loss,
+)
 
 
 def test_saliency_ranking_by_hand():
@@ -51,3 +56,17 @@ def test_gradients_raise_the_better_candidate():
         scores = torch.zeros(1, 2, requires_grad=True)
         loss_of(scores).backward()
         assert scores.grad[0, 0] < 0 < scores.grad[0, 1]
+
+
+def test_being_of_the_oracles_clips_by_hand():
+    scores = torch.tensor([[0.5, 0.25, 0.9]])
+    truth = torch.tensor([[0.9, 0.1, 0.95]])
+    last_is_padding = torch.tensor([[True, True, False]])
+    one = saliency_class_loss(scores, truth, num_salient=torch.tensor([1]), valid=last_is_padding)
+    assert one.item() == pytest.approx(-(math.log(0.5) + math.log(0.75)) / 2)
+    two_of_three = saliency_class_loss(scores, truth, num_salient=torch.tensor([2]))
+    assert two_of_three.item() == pytest.approx(-(math.log(0.5) + math.log(0.75) + math.log(0.9)) / 3)
+    both_contexts = saliency_class_loss(scores.repeat(2, 1), truth.repeat(2, 1), num_salient=torch.tensor([2, 3]))
+    assert both_contexts.item() == pytest.approx(
+        -(math.log(0.5) + math.log(0.75) + math.log(0.9) + math.log(0.5) + math.log(0.25) + math.log(0.9)) / 6
+    )

@@ -42,8 +42,8 @@ def test_every_combination_learns_where_the_action_is(env, combination):
     assert 0 < ours.scorer_gmacs < 0.1
 
 
-@pytest.mark.parametrize("objective", ["ac", "sal_rank"])
-def test_both_objectives_serve_both_senses(env, objective):
+@pytest.mark.parametrize("objective", ["ac", "sal_rank", "sal_cl"])
+def test_every_objective_serves_both_senses(env, objective):
     for options in (
         {"combination": "visual", "objective": objective},
         {"combination": "audio", "audio_objective": objective},
@@ -218,3 +218,21 @@ def test_sound_is_learned_alike_from_the_same_seed_whatever_torch_drew_before(en
         agent = scsampler(env, combination="audio", seed=5).learn(env, 40)  # its network has dropout
         weights.append(torch.cat([parameter.flatten() for parameter in agent.networks.parameters()]))
     assert torch.equal(*weights)
+
+
+def test_scores_and_lists_have_weights_of_their_own(env):
+    contexts = torch.arange(5)
+    made = {
+        name: scsampler(env, combination="convex_score", **options)
+        for name, options in (
+            ("default", {}),
+            ("sight", {"score_weight": 1.0}),
+            ("sound", {"score_weight": 0.0}),
+            ("lists", {"visual_weight": 0.1}),
+        )
+    }
+    scores = {name: scores_of(agent, env, contexts) for name, agent in made.items()}
+    # The paper's 0.9 of the visual score (its Table 5), and 0.8 of the visual list.
+    torch.testing.assert_close(scores["default"], 0.9 * scores["sight"] + 0.1 * scores["sound"])
+    assert torch.equal(scores["default"], scores["lists"])
+    assert made["default"].config.visual_weight == 0.8

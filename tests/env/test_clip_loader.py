@@ -172,3 +172,14 @@ def test_random_segments_follow_the_seed_and_are_in_order(video_folder):
 def test_segments_do_not_go_with_mixup():
     with pytest.raises(ValueError, match=r"segments \(3\) go with sampler clip"):
         FitConfig(segments=3, mixup=0.2)
+
+
+@pytest.mark.parametrize("difference", ["feature", "ssim"])
+def test_the_difference_and_the_rounding_decide_which_frames_are_seen(video_folder, difference):
+    batches = loader(
+        video_folder, training=False, sampler="motion_guided", mu=4.0, difference=difference, rounding="authors"
+    )
+    path = batches.dataset.videos[2].path
+    frames = motion_guided_frames(motion_curve(path, kind=difference), 8, mu=4.0, rounding="authors")
+    [expected] = read_frames(path, frames, sizes=[FrameSize((32, 32), (32, 32))])
+    assert torch.equal(next(iter(batches))[0][2], expected)

@@ -36,12 +36,13 @@ def test_every_option_of_sampling_reaches_the_network():
                 "sgs_detach": True,
                 "sgs_network": "authors",
                 "sgs_order": "time",
+                "sgs_block": 2,
             },
         )
     )
-    names = ("num_bins", "kernel", "similarity", "distance", "embedding_dim", "epsilon", "detach", "order")
-    of_plain = [None, "linear", "magnitude", "magnitude", 8, False, False, "bins"]
-    of_other = [(2, 4), "kronecker", "spherical", "centred", 2, True, True, "time"]
+    names = ("num_bins", "kernel", "similarity", "distance", "embedding_dim", "epsilon", "detach", "order", "block")
+    of_plain = [None, "linear", "magnitude", "magnitude", 8, False, False, "bins", 0]
+    of_other = [(2, 4), "kronecker", "spherical", "centred", 2, True, True, "time", 2]
     assert [getattr(plain, name) for name in names] == of_plain
     assert [getattr(other, name) for name in names] == of_other
     assert other.embed[0].out_channels == plain.embed[0].out_channels // 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from torch import nn
 
 from vidselect_classifiers import make_classifier
 from vidselect_env.datasets import load_dataset
+from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.fitting.checkpoint import check_recipe, resumed_batch_size
 from vidselect_env.fitting.loader import ClipLoader
 from vidselect_env.fitting.processes import ALONE, Processes, SharedBatchNorm, share_norms
@@ -72,6 +72,29 @@ def test_two_processes_take_turns_at_the_batches_of_one(video_folder):
     for batch, *parts in zip(whole, *(batches(3, processes) for processes in PAIR), strict=True):
         assert torch.equal(torch.cat(parts), batch)
     assert [len(batch) for batch in whole] == [6, 2]
+
+
+def test_two_environments_share_the_contexts_of_one_and_either_goes_on_from_its_state(problem):
+    whole = SelectVectorEnv(problem, num_envs=6)
+    parts = [SelectVectorEnv(problem, num_envs=3, share=(rank, 2)) for rank in range(2)]
+    for env in (whole, *parts):
+        env.reset(seed=5)
+
+    def step() -> None:
+        assert torch.equal(torch.cat([env.contexts for env in parts]), whole.contexts)
+        for env in (whole, *parts):
+            env.step(torch.zeros(env.num_envs, *problem.action_space.shape, dtype=torch.int64))
+
+    for _ in range(3):
+        step()
+    state = whole.state_dict()
+    assert all(torch.equal(value, parts[1].state_dict()[name]) for name, value in state.items())
+    step()
+    for env in (whole, *parts):
+        env.load_state_dict(state)
+    step()
+    parts[1].reset(options={"video_index": [2, 0, 1]})
+    assert parts[1].contexts.tolist() == [2, 0, 1]
 
 
 def test_mixup_is_refused_where_a_batch_is_in_several_processes():
@@ -143,19 +166,17 @@ def test_two_processes_have_the_loss_curve_of_one_with_twice_the_batch(video_fol
 
 @pytest.mark.campaign
 @pytest.mark.slow
-def test_a_pair_that_is_killed_goes_on_to_the_same_weights_as_one_that_was_not(video_folder, tmp_path):
+def test_a_pair_that_is_killed_goes_on_to_the_same_weights_as_one_that_was_not(video_folder, tmp_path, kill_all):
     run(command(video_folder, tmp_path / "whole", processes=2, batch_size=3, epochs=6))
     killed = subprocess.Popen(
         command(video_folder, tmp_path / "killed", processes=2, batch_size=3, epochs=6),
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stderr=subprocess.DEVNULL,
-        start_new_session=True,
     )
     deadline = time.monotonic() + 300
     while not list((tmp_path / "killed").glob("*/checkpoint.pt")) and time.monotonic() < deadline:
         time.sleep(0.01)
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.wait()
+    kill_all(killed)  # torchrun's workers are in sessions of their own
     [folder] = (tmp_path / "killed").iterdir()
     assert not (folder / "weights.safetensors").exists()
     run([*launcher(2), "--resume", str(folder)])

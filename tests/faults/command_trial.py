@@ -5,6 +5,9 @@ A line of JSON in, a line of JSON out. The task:
 - `program`: Python source; `COMMAND(arguments)` in it is `vidselect ARGUMENTS`, and `GUARDED(work)` calls what is
   no command in the way of one;
 - `folder`: where it runs, and where its output is kept;
+- `draw`: if false, pictures are of one pixel: drawing is what costs the most in a tiny run;
+- `here`: run it without a fork, so that what it imports and prepares is there for those that are forked later; not
+  for what learns, since torch refuses gradients in a fork of a process that had some;
 - `kill_after_s`: SIGKILL after so many seconds, if it is not done by then;
 - `calls`: of `calls.c`, where that is preloaded: the `folder` that is watched, the `nth` call that fails (0: none) with
   error `number` (0: SIGKILL), whether all after it fail too (`stays`), and a `log` of what was done.
@@ -14,7 +17,9 @@ The answer: `status` (exit status, or minus the signal), `seconds`, `stderr`, `c
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import io
 import json
 import os
 import signal
@@ -25,10 +30,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot  # noqa: F401  what the forked processes need, imported once
+import matplotlib.figure  # what the forked processes need, imported once
+import matplotlib.pyplot
+import PIL.Image
 import tensorboard.summary  # noqa: F401
 import torch
 import torch.utils.tensorboard
+import tqdm
 
 import vidselect_agents.dsn
 import vidselect_agents.max_response  # noqa: F401
@@ -54,6 +62,8 @@ def run_forked(task: dict[str, Any], said: Path, counted: Path) -> None:
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.chdir(task["folder"])
+        if not task.get("draw", True):
+            draw_nothing()
         calls = task.get("calls")
         if calls:
             ctypes.CDLL(None).calls_arm(
@@ -106,11 +116,36 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def run_here(task: dict[str, Any]) -> dict[str, Any]:
+    started_s, status = time.perf_counter(), 0
+    os.chdir(task["folder"])
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
+        try:
+            exec(compile(task["program"], "program", "exec"), {"COMMAND": commands.main, "GUARDED": guarded})
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        except Exception:
+            status = 1
+            traceback.print_exc()
+    return {"status": status, "seconds": time.perf_counter() - started_s, "stderr": said.getvalue(), "count": 0}
+
+
+def draw_nothing() -> None:
+    """Pictures of one pixel, written as matplotlib writes its own."""
+
+    def blank(figure: Any, path: Any, **_: Any) -> None:
+        PIL.Image.new("RGB", (1, 1)).save(path)
+
+    matplotlib.figure.Figure.savefig = blank  # type: ignore[method-assign]
+
+
 def main() -> None:
     torch.set_num_threads(1)
+    tqdm.tqdm.monitor_interval = 0  # a thread would be lost in a fork
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
-        print(json.dumps(run(json.loads(line))), flush=True)
+        task = json.loads(line)
+        print(json.dumps(run_here(task) if task.get("here") else run(task)), flush=True)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from damaged_banks import write_bank
+from hostile import write_run
 
 from vidselect_classifiers import make_classifier, save_weights
 
@@ -159,6 +161,37 @@ def watched(world, tmp_path_factory):
     process = TrialProcess("command_trial.py", **environment)
     yield process
     process.close()
+
+
+@pytest.fixture(scope="session")
+def warmed(world, watched, tmp_path_factory):
+    """The same, with the banks of a run made, and all that a report of one needs imported before the forks."""
+    place = tmp_path_factory.mktemp("warmed")
+    train = ("train", "--agent", "dsn", "--total-timesteps", "8", "--num-envs", "4", "--runs", "runs")
+    train = (*train, "--observation", "features")
+    ended = watched.run({"program": world.command(*train), "folder": str(place)}, timeout_s=START_S)
+    assert ended["status"] == 0, ended["stderr"]
+    [run] = (place / "runs").iterdir()
+    evaluate = {"program": f"COMMAND(['evaluate', {str(run)!r}])", "folder": str(place), "here": True}
+    ended = watched.run(evaluate, timeout_s=START_S)
+    assert ended["status"] == 0, ended["stderr"]
+    return watched
+
+
+@pytest.fixture(scope="session")
+def whole_bank(tmp_path_factory) -> Path:
+    return write_bank(tmp_path_factory.mktemp("banks") / "whole")
+
+
+@pytest.fixture(scope="session")
+def sent(tmp_path_factory, make_bank) -> Path:
+    return write_run(tmp_path_factory.mktemp("sent") / "dsn-run", make_bank())
+
+
+@pytest.fixture
+def received(sent, tmp_path) -> Path:
+    """A run of DSN with a head, to be changed."""
+    return shutil.copytree(sent, tmp_path / "received")
 
 
 @pytest.fixture

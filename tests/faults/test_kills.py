@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import csv
-import json
 import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from failing_disks import bank_files, benchmark_content, check_unfinished_bank, without_times
 
 from vidselect_agents.commands.saved import open_run
-from vidselect_env.bank import BankError, open_bank
 
 NUM_KILLS = 15
 TIMEOUT_S = 500
@@ -20,7 +19,6 @@ TRAIN = ("train", "--agent", "dsn", "--total-timesteps", "48", "--num-envs", "4"
 TRAIN = (*TRAIN, "--evaluate-every", "16", "--checkpoint-every", "8")
 BENCHMARK = ("benchmark", "--agents", "dsn", "max_response", "uniform", "--seeds", "2", "--total-timesteps", "24")
 BENCHMARK = (*BENCHMARK, "--num-envs", "4")
-TIMES = ("ms", "seconds", "steps_per_second")
 
 
 class Job(NamedTuple):
@@ -30,20 +28,6 @@ class Job(NamedTuple):
     again: Callable[[Path], str]
     content: Callable[[Path], Any]
     check: Callable[[Path], None]
-
-
-def without_times(record: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in record.items() if not any(each in name for each in TIMES)}
-
-
-def bank_content(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in sorted((folder / "bank").iterdir()) if file.name != "build.lock"}
-
-
-def check_bank(folder: Path) -> None:
-    if not (folder / "bank" / "manifest.json").exists():
-        with pytest.raises(BankError, match=r"is not finished|is no bank"):
-            open_bank(folder / "bank")
 
 
 def the_run(folder: Path) -> Path | None:
@@ -92,25 +76,20 @@ def go_on_with_run(world) -> Callable[[Path], str]:
     return again
 
 
-def benchmark_content(folder: Path) -> dict[str, Any]:
-    out = folder / "out"
-    results = {
-        str(file.relative_to(out)): without_times(json.loads(file.read_text())) for file in out.glob("*/result.json")
-    }
-    agents = {str(file.relative_to(out)): file.read_bytes() for file in out.glob("*/agent.safetensors")}
-    with (out / "results.csv").open() as stream:
-        rows = [without_times(row) for row in csv.DictReader(stream)]
-    leftovers = [file for file in out.rglob("*") if file.name.endswith(".part") or file.name.startswith(".tmp")]
-    return {"results": results, "agents": agents, "rows": rows, "leftovers": leftovers}
-
-
 @pytest.fixture(scope="module")
 def jobs(world) -> dict[str, Job]:
     benchmark = world.command(*BENCHMARK, "--out", "out")
     return {
-        "build": Job(world.build(Path("bank")), lambda _: world.build(Path("bank")), bank_content, check_bank),
+        "build": Job(
+            world.build(Path("bank")),
+            lambda _: world.build(Path("bank")),
+            lambda folder: bank_files(folder / "bank"),
+            lambda folder: check_unfinished_bank(folder / "bank"),
+        ),
         "training": Job(world.command(*TRAIN, "--runs", "runs"), go_on_with_run(world), run_content, check_run),
-        "benchmark": Job(benchmark, lambda _: benchmark, benchmark_content, lambda _: None),
+        "benchmark": Job(
+            benchmark, lambda _: benchmark, lambda folder: benchmark_content(folder / "out"), lambda _: None
+        ),
     }
 
 

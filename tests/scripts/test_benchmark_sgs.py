@@ -78,6 +78,7 @@ def test_what_saves_enough_is_chosen_by_its_top1_on_val(experiment):
 def test_sampling_is_compared_with_as_many_frames_as_cost_the_same(experiment):
     config = experiment.SGSConfig(sets=("whole",), seeds=(0, 1))
     before = list(experiment.plan(config, {}))
+    assert {run.seed for run in before if run.sampling == "attention"} == {0, 1}
     assert {run.frames for run in before} == {tuple(range(16)), tuple(range(0, 16, 2)), tuple(range(8))}
     rows = {run.name: row(90 + run.bins / 10, layer=60, clip=37.5) for run in before if run.bins}
     after = [run for run in experiment.plan(config, rows) if run not in before]

@@ -244,15 +244,15 @@ def test_a_benchmark_has_a_row_an_agent_resumes_and_survives_a_failure(run_scrip
     own = f"mgsampler,difference=feature,filters={filters}"
     arguments = ["--agents", "dsn", "as", "plugin:Zero", "plugin:Broken", own, "uniform", "dense"]
     arguments += ["--seeds", "2", "--total-timesteps", "16", *common, "--frames", "6", "--kept", "2"]
-    output = run_script("benchmark.py", *arguments)
-    assert "plugin:Broken failed: RuntimeError: not today" in output
+    output = run_script("benchmark.py", *arguments, ok=False)
+    assert "error: plugin:Broken failed: RuntimeError: not today" in output
     table = (workplace / "runs" / "benchmark" / "table.md").read_text()
     for row in ("dsn", "as", "plugin:Zero", own, "uniform", "dense"):
         assert f"| {row} |" in table
     assert "`plugin:Broken` failed: RuntimeError: not today" in table
     result = workplace / "runs" / "benchmark" / "dsn-1" / "result.json"
     before = result.stat().st_mtime_ns
-    run_script("benchmark.py", *arguments)
+    run_script("benchmark.py", *arguments, ok=False)
     assert result.stat().st_mtime_ns == before
     output = run_script("benchmark.py", *arguments, "--penalty", "0.1", ok=False)
     assert "holds results with penalty 0.5, not 0.1: choose another --out" in output

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidselect_env.bank.format import DTYPES
+from vidselect_env.bank.dtypes import DTYPES
 from vidselect_env.bank.spec import BankError
 from vidselect_env.datasets.base import LabelledVideo
 

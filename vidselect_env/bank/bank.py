@@ -23,7 +23,7 @@ from vidselect_env.bank.remote import (
     read_remote_manifest,
     read_remote_shard,
 )
-from vidselect_env.bank.rows import Rows
+from vidselect_env.bank.rows import Rows, field_rows
 from vidselect_env.bank.spec import OUTPUTS, BankError, BankSpec, SignalSpec, SkimSpec
 from vidselect_env.datasets.labels import targets_of
 from vidselect_env.stores import is_url, joined
@@ -40,8 +40,8 @@ class ClipBank:
     targets: (V, C) bool, the labels, multi-hot.
     offsets: (V + 1,) int64; the candidates of video v are the rows offsets[v] to offsets[v + 1].
     fields: `logits` (R, C), `features` (R, D) float32; `num_bins` (R,) int64; `skim` (R, T, 3, h, w) uint8; and
-        signals, shaped as `SignalSpec.shape` says: `vectors` float16 in pixels a frame, `residual` int8, `intra`
-        uint8, `mel` float16 (nan where a video has no sound).
+        signals, shaped as `SignalSpec.shape` says: `vectors` float16 in pixels a frame, `residual` int8 or int16,
+        `intra` uint8, `mel` float16 (nan where a video has no sound).
     skipped: videos that could not be read, with the reason.
     segments_s, action_spans_s, spans_s: V parts of files, (start_s, end_s), None for the file's own start or end; V
         tuples of where the action is; (R, 2) float64, see `candidate_spans_s`. Empty or None where that is not known.
@@ -216,6 +216,7 @@ def _signal_spec(signals: Mapping[str, Tensor]) -> SignalSpec:
         own |= {"num_frames": signals["vectors"].shape[2], "cells": tuple(signals["vectors"].shape[-2:])}
     if "residual" in signals:
         own |= {"num_frames": signals["residual"].shape[2], "crop": tuple(signals["residual"].shape[-2:])}
+        own["residual_bits"] = torch.iinfo(signals["residual"].dtype).bits
     return SignalSpec(**own)
 
 
@@ -256,7 +257,7 @@ def open_bank(folder: str | Path, *, verify: bool = False, root: str | Path | No
         num_video_frames=torch.tensor([video.num_frames for video in videos]),
         targets=targets_of([video.labels for video in videos], len(spec.class_names)),
         offsets=torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)]),
-        fields={name: _rows(name, shards, fetching) for name in spec.fields},
+        fields={name: _rows(name, found, fetching) for name in spec.fields},
         skipped=tuple((_path_of(place, name), reason) for name, reason in manifest.skipped),
         segments_s=tuple(video.segment_s for video in videos),
         action_spans_s=tuple(video.action_spans_s for video in videos),
@@ -266,9 +267,11 @@ def open_bank(folder: str | Path, *, verify: bool = False, root: str | Path | No
     return bank
 
 
-def _rows(name: str, shards: Sequence[format.Shard], fetching: FetchedShards | None) -> Rows:
-    parts = [shard.fields[name] for shard in shards]
-    return Rows(parts) if fetching is None else FetchedRows(parts, name=name, shards=fetching)
+def _rows(name: str, found: Sequence[tuple[str, format.Shard]], fetching: FetchedShards | None) -> Rows:
+    parts = [shard.fields[name] for _, shard in found]
+    if fetching is not None:
+        return FetchedRows(parts, name=name, shards=fetching)
+    return field_rows(parts, files=[Path(file) for file, _ in found], name=name)
 
 
 def _read_file(file: str, spec: BankSpec) -> format.Shard:

@@ -165,6 +165,7 @@ def build_bank(
                 engine(todo, classifier, spec=spec, batch_size=batch_size, on_error=on_error, bar=bar)
         for piece in folder.glob("progress-*.safetensors"):  # of a build that was killed when its shard was whole
             remove(piece)
+        clear_leftovers(folder)  # of workers that the engine lost
         if todo or not (folder / format.MANIFEST).exists():
             shards = [_checked(file, group, spec) for file, group in zip(files, groups, strict=True)]
             format.write_manifest(folder, spec, shards)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from vidselect_env.ahead import ordered_ahead
+from vidselect_env.bank.dtypes import dtype_of
 from vidselect_env.bank.spec import MEL_SHAPE, BankSpec
 from vidselect_env.datasets.base import LabelledVideo
 from vidselect_env.datasets.flow import is_flow
@@ -92,7 +93,7 @@ def read_with_fields(
     if spec.skim is not None:
         fields["skim"] = read.pop()
     if watcher is not None:
-        fields |= _visual_signals(watcher, told, spec.fields)
+        fields |= _visual_signals(watcher, told, spec)
     if "mel" in spec.fields:
         fields["mel"] = _sound(path, frames, spec.grid, index)
     return read, fields
@@ -111,8 +112,9 @@ def _watcher(spec: BankSpec, told: Tensor, index: VideoIndex) -> CompressedWatch
     )
 
 
-def _visual_signals(watcher: CompressedWatcher, told: Tensor, fields: Sequence[str]) -> dict[str, Tensor]:
-    """`vectors` (L, S, 2, gh, gw) float16, `residual` (L, S, 3, h, w) int8, `intra` (L, 3, h, w) uint8."""
+def _visual_signals(watcher: CompressedWatcher, told: Tensor, spec: BankSpec) -> dict[str, Tensor]:
+    """`vectors` (L, S, 2, gh, gw) float16, `residual` (L, S, 3, h, w) int8 or int16, `intra` (L, 3, h, w) uint8."""
+    fields = spec.fields
     signals = watcher.signals()
     rows = torch.searchsorted(told.unique(), told)
     found = {}
@@ -120,7 +122,9 @@ def _visual_signals(watcher: CompressedWatcher, told: Tensor, fields: Sequence[s
         found["vectors"] = signals.displacement[rows].half()
     if "residual" in fields:
         assert signals.residual is not None
-        found["residual"] = signals.residual.clamp(-128, 127).to(torch.int8)[rows]
+        dtype = dtype_of("residual", spec)
+        held = torch.iinfo(dtype)
+        found["residual"] = signals.residual.clamp(held.min, held.max).to(dtype)[rows]
     if "intra" in fields:
         assert signals.intra is not None
         found["intra"] = signals.intra[rows[:, -1]]

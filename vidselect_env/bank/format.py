@@ -21,23 +21,14 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from vidselect_env.bank.dtypes import dtype_of
 from vidselect_env.bank.spec import OUTPUTS, BankError, BankSpec
-from vidselect_env.files import sha256_of, write_aside, write_json, write_tensors
+from vidselect_env.files import check_regular, read_text, sha256_of, write_aside, write_json, write_tensors
 from vidselect_env.settings import LARGEST_COUNT, from_json, typed
 from vidselect_env.video.segment import check_segment
 
 SPANS = "spans_s"
 MANIFEST, SPEC, LOCK = "manifest.json", "spec.json", "build.lock"
-DTYPES = {
-    "logits": torch.float32,
-    "features": torch.float32,
-    "num_bins": torch.int64,
-    "skim": torch.uint8,
-    "vectors": torch.float16,
-    "residual": torch.int8,
-    "intra": torch.uint8,
-    "mel": torch.float16,
-}
 REBUILD = "delete it and build the bank again"
 
 
@@ -156,6 +147,7 @@ def read_shard(file: Path, spec: BankSpec) -> Shard:
         BankError: truncated, not a shard, or not one of this bank.
     """
     try:
+        check_regular(file)
         with safe_open(file, framework="pt") as opened:
             header = json.loads((opened.metadata() or {})["vidselect"])
             fields = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
@@ -190,8 +182,8 @@ def check_hash(file: Path) -> None:
         BankError: they differ, or there is no hash.
     """
     try:
-        wanted = hash_file(file).read_text()
-    except (OSError, UnicodeDecodeError) as error:
+        wanted = read_text(hash_file(file))
+    except (OSError, ValueError) as error:
         raise BankError(f"shard {str(file)!r} has no hash beside it ({error}): {REBUILD}") from error
     if sha256_of(file) != wanted:
         raise BankError(f"shard {str(file)!r} does not have the hash that it was written with: {REBUILD}")
@@ -231,7 +223,7 @@ def parse_manifest(file: Path, folder: str) -> Manifest:
         FileNotFoundError, NotADirectoryError: there is none.
     """
     try:
-        manifest = json.loads(file.read_text())
+        manifest = json.loads(read_text(file))
     except (FileNotFoundError, NotADirectoryError):
         raise
     except (OSError, ValueError, RecursionError) as error:
@@ -259,7 +251,7 @@ def read_spec(folder: Path) -> BankSpec | None:
         BankError: a damaged file, or another format version.
     """
     try:
-        return BankSpec.from_json(json.loads((folder / SPEC).read_text()))
+        return BankSpec.from_json(json.loads(read_text(folder / SPEC)))
     except FileNotFoundError:
         return None
     except BankError:
@@ -278,8 +270,9 @@ def _check_shard(shard: Shard, spec: BankSpec) -> None:
     if shard.spans_s.shape != (num_rows, 2):
         raise ValueError(f"{SPANS} is of shape {tuple(shard.spans_s.shape)}, not {(num_rows, 2)}")
     for name, rows in shard.fields.items():
-        if rows.dtype != DTYPES[name] or len(rows) != num_rows:
-            raise ValueError(f"{name} is {tuple(rows.shape)} {rows.dtype}, not {num_rows} rows of {DTYPES[name]}")
+        dtype = dtype_of(name, spec)
+        if rows.dtype != dtype or len(rows) != num_rows:
+            raise ValueError(f"{name} is {tuple(rows.shape)} {rows.dtype}, not {num_rows} rows of {dtype}")
         if name not in OUTPUTS and tuple(rows.shape[1:]) != spec.shape(name):
             raise ValueError(f"{name} is of shape {tuple(rows.shape[1:])}, not {spec.shape(name)}")
     for video in shard.videos:

@@ -26,6 +26,7 @@ _DTYPES = {
     "F32": torch.float32,
     "F16": torch.float16,
     "I64": torch.int64,
+    "I16": torch.int16,
     "I8": torch.int8,
     "U8": torch.uint8,
 }

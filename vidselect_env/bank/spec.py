@@ -57,12 +57,21 @@ class SignalSpec:
     num_frames: frames of a candidate, evenly taken, that vectors and residuals are kept of.
     cells: (height, width) that fields of motion vectors are averaged to; in the file a cell is 16 x 16 pixels.
     resize, crop: of residuals and I-frames, as in `ClipGeometry`.
+    residual_bits: 8, and what lies outside [-128, 127] is cut off there; or 16, which holds all of [-255, 255].
+
+    Raises:
+        ValueError: neither 8 nor 16 bits.
     """
 
     num_frames: int = 4
     cells: tuple[int, int] = (8, 10)
     resize: int | tuple[int, int] = (32, 32)
     crop: tuple[int, int] = (32, 32)
+    residual_bits: int = 8
+
+    def __post_init__(self) -> None:
+        if self.residual_bits not in (8, 16):
+            raise ValueError(f"residual_bits ({self.residual_bits}) must be 8 or 16")
 
     @property
     def frame_size(self) -> FrameSize:
@@ -157,6 +166,8 @@ class BankSpec:
         data = json.loads(json.dumps(dataclasses.asdict(self)))
         if not self.allow_corrupt:  # as banks say it that were built before there was the choice
             del data["allow_corrupt"]
+        if self.signals is not None and self.signals.residual_bits == 8:  # likewise
+            del data["signals"]["residual_bits"]
         if self.root is None:
             del data["root"]
         return data
@@ -189,7 +200,10 @@ class BankSpec:
         """
         cls.check_version(data)
         try:
-            return from_json(cls, {"allow_corrupt": False, "root": None} | data)
+            data = {"allow_corrupt": False, "root": None} | data
+            if isinstance(data.get("signals"), dict):
+                data["signals"] = {"residual_bits": 8} | data["signals"]
+            return from_json(cls, data)
         except ValueError as error:
             raise BankError(f"the spec of a bank is damaged: {error}") from error
 

@@ -36,6 +36,8 @@ class SelectVectorEnv(VectorEnv):
         num_envs: B.
         repeat_context: so many neighbouring sub-environments share a context, drawn together (AS,
             Algorithm 1); it divides `num_envs`.
+        share: (r, W): W such environments, in as many processes, draw together what one with W * `num_envs`
+            sub-environments would, and this one takes part r of it, 0 to W - 1.
         render_mode: `rgb_array`: `render()` gives each sub-environment's contact sheet.
         output: `torch`, or `numpy`: `reset` and `step` give arrays, as Gymnasium's vector wrappers need them.
 
@@ -51,6 +53,7 @@ class SelectVectorEnv(VectorEnv):
         *,
         num_envs: int,
         repeat_context: int = 1,
+        share: tuple[int, int] = (0, 1),
         render_mode: str | None = None,
         output: str = "torch",
     ) -> None:
@@ -63,6 +66,8 @@ class SelectVectorEnv(VectorEnv):
         self.problem = problem
         self.num_envs = num_envs
         self.repeat_context = repeat_context
+        number, self.num_shares = share
+        self._own = slice(number * num_envs, (number + 1) * num_envs)  # of all that are drawn together
         self.render_mode = render_mode
         self.output = output
         self.autoreset_mode = AutoresetMode.SAME_STEP
@@ -91,7 +96,7 @@ class SelectVectorEnv(VectorEnv):
         """The present contexts' numbers, (B,) int64."""
         if self._contexts is None:
             raise RuntimeError("there is no episode yet: call reset() first")
-        return self._contexts
+        return self._contexts[self._own]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Draw every context, or take the videos of `options["video_index"]` (an int or (B,) ints)."""
@@ -104,7 +109,7 @@ class SelectVectorEnv(VectorEnv):
         else:
             wanted = np.broadcast_to(np.asarray(videos), (self.num_envs,)).tolist()
             contexts = [self.problem.context_of_video(int(video)) for video in wanted]
-            self._contexts = torch.tensor(contexts, device=self.device)
+            self._contexts = torch.tensor(contexts * self.num_shares, device=self.device)
         return self._given(self._enter())
 
     def step(
@@ -169,8 +174,9 @@ class SelectVectorEnv(VectorEnv):
             yield self.problem.looks(contexts, fields), self.problem.answers(contexts)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What decides the contexts that follow: the generator's state, the present contexts and the next."""
-        return {"generator": self._generator.get_state(), "contexts": self.contexts, "upcoming": self._upcoming}
+        """What decides the contexts that follow: the generator's state, the present contexts and the next, of all."""
+        assert self._contexts is not None
+        return {"generator": self._generator.get_state(), "contexts": self._contexts, "upcoming": self._upcoming}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Go on where `state_dict` was asked for."""
@@ -210,14 +216,14 @@ class SelectVectorEnv(VectorEnv):
     def _draw(self) -> Tensor:
         drawn = torch.randint(
             self.problem.num_drawable,
-            (self.num_envs // self.repeat_context,),
+            (self.num_shares * self.num_envs // self.repeat_context,),
             generator=self._generator,
             device=self.device,
         )
         return drawn.repeat_interleave(self.repeat_context) if self.repeat_context > 1 else drawn
 
     def _enter(self) -> tuple[Tensor, dict[str, Any]]:
-        self.problem.source.prefetch(self.problem.videos(self._upcoming))
+        self.problem.prefetch(self._upcoming[self._own])
         self._observation = self.problem.observe(self.contexts)
         return self._observation, {"video_index": self.problem.videos(self.contexts)}
 

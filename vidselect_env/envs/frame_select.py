@@ -197,7 +197,8 @@ class FrameSelectEnv(SelectEnv):
 
     ## Observation
     float32 (T, D + C): the classifier's features and its probabilities for each candidate; either part
-    alone with `observation="features"` or `"predictions"`. `observation="skim"`: uint8 (T, S, 3, h, w).
+    alone with `observation="features"` or `"predictions"`. `observation="skim"`: uint8 (T, S, 3, h, w),
+    `observation="mel"`: float32 (T, 40, 200), the sound.
 
     ## Action
     `MultiBinary(T)`: 1 keeps a candidate.

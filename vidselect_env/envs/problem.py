@@ -6,7 +6,7 @@ Shapes: B contexts, G independent decisions a context, K candidates a context, n
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from functools import cached_property
+from functools import cached_property, partial
 
 import gymnasium
 import torch
@@ -121,6 +121,11 @@ class SelectionProblem(ABC):
         """Where in its video each candidate lies, from 0 to 1: (B, K)."""
         counts = self.source.num_candidates.to(contexts.device)[self.videos(contexts)]
         return (self.candidates(contexts) + 0.5) / counts[:, None]
+
+    def prefetch(self, contexts: Tensor) -> None:
+        """These contexts will be observed next."""
+        candidates = partial(self.candidates, contexts)
+        self.source.prefetch(self.videos(contexts), fields=self.shown, candidates=candidates)
 
     def looks(self, contexts: Tensor, fields: tuple[str, ...] | None = None, *, among: Tensor | None = None) -> Looks:
         """What may be seen of contexts.

@@ -44,6 +44,8 @@ class LogWriter(Protocol):
 class RecordRollouts(SelectVectorWrapper):
     """Averages reward, accuracy and regret, and writes a line of the log every so many steps.
 
+    Where several processes share what is drawn, steps are those of all, and averages those of this one's part.
+
     `rollout/regret_cumulative` is the sum of regret over all steps so far: what bandit algorithms are
     compared by.
 
@@ -110,7 +112,7 @@ class RecordRollouts(SelectVectorWrapper):
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, torch.zeros((), device=value.device)) + (value * ended).sum()
         self._num_ended = self._num_ended + ended.sum()
-        self.num_steps += len(returns)
+        self.num_steps += len(returns) * self.num_shares
         if self.num_steps - self._last_dump >= self.every_steps:
             self.dump()
 

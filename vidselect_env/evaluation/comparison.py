@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from vidselect_env.evaluation.pages import FILE_NAME
 from vidselect_env.evaluation.templating import rendered
-from vidselect_env.files import write_aside
+from vidselect_env.files import read_text, write_aside
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ def read_report(path: Path) -> ReportParts:
         ValueError: there is none, or it is not as `write_page` writes it.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+    except (OSError, ValueError) as error:
         raise ValueError(f"report {str(path)!r} cannot be read: {error}") from error
     parts = {
         name: re.search(rf"<{name}>(.*?)</{name}>", text, re.DOTALL) for name in ("title", "style", "thead", "tbody")

@@ -139,7 +139,7 @@ def plot_motion(
     contexts = torch.tensor([context], device=problem.source.device)
     video = int(problem.videos(contexts))
     index = video_index(problem.source, video)
-    curve = motion_curve(index.info.path, kind=kind, filters=filters, index=index)  # type: ignore[arg-type]
+    curve = motion_curve(index.info.path, kind=kind, filters=filters, index=index)
     share = salience(curve, mu=mu)
     chosen = problem.candidates(contexts)[selection_of(selector, problem, contexts)].cpu()
     starts = problem.source.spec.grid.starts(len(curve))[chosen]

@@ -180,7 +180,7 @@ def skim_spec(config: GridConfig) -> SkimSpec:
 def signal_spec(config: GridConfig) -> SignalSpec:
     """The signals of a configuration; residuals and I-frames are as large as skims."""
     size = (config.skim_size, config.skim_size)
-    return SignalSpec(num_frames=config.signal_frames, resize=size, crop=size)
+    return SignalSpec(num_frames=config.signal_frames, resize=size, crop=size, residual_bits=config.residual_bits)
 
 
 def dataset_bank(

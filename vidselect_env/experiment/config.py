@@ -55,6 +55,7 @@ class GridConfig:
         signals: of compressed video and sound, in the bank: vectors, residual, intra, mel; None for those that
             the agents take.
         signal_frames: frames of a candidate that vectors and residuals are kept of.
+        residual_bits: of each value of a residual: 8, cut off at -128 and 127, or 16, whole.
         allow_corrupt: take damaged frames as they come, rather than leave out their videos.
         num_workers: decoding threads.
         clips_per_batch: clips the classifier takes at once; auto for as many, up to 64, as have room in half a
@@ -68,6 +69,7 @@ class GridConfig:
     skim_fit: Literal["squash", "crop"] = "squash"
     signals: tuple[str, ...] | None = None
     signal_frames: int = 4
+    residual_bits: Literal[8, 16] = 8
     allow_corrupt: bool = False
     num_workers: int = 2
     clips_per_batch: int | Literal["auto"] = AUTO
@@ -91,8 +93,8 @@ class ProblemConfig:
     Args:
         environment: VideoClipSelect-v0, VideoFrameSelect-v0, VideoClipSearch-v0, or auto: the one that the agent is
             made for.
-        observation: what the agent sees of a candidate, or auto: skims to select clips, features and
-            predictions to select frames.
+        observation: what the agent sees of a candidate: skim; mel, its sound; features, predictions, or both of the
+            classifier's; or auto: what the agent is made for, else skims, and both to select frames.
         sections: M, parts of a video that one clip each is chosen from.
         clips: N, candidates a section.
         test_sections: M in testing, where another.

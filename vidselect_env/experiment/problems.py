@@ -61,11 +61,11 @@ def make_problem(
     )
 
 
-def batched(problem: SelectionProblem, *, num_envs: int) -> SelectVectorEnv:
-    """The batched environment of a problem, of one step or of several."""
+def batched(problem: SelectionProblem, *, num_envs: int, share: tuple[int, int] = (0, 1)) -> SelectVectorEnv:
+    """The batched environment of a problem, of one step or of several; `share` as in `SelectVectorEnv`."""
     if isinstance(problem, SearchProblem):
         return SearchVectorEnv(problem, num_envs=num_envs)
-    return SelectVectorEnv(problem, num_envs=num_envs)
+    return SelectVectorEnv(problem, num_envs=num_envs, share=share)
 
 
 def environment_of(config: ProblemConfig, needs: Needs) -> str:

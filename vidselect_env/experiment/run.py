@@ -19,7 +19,7 @@ from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoard
 
 from vidselect_env.datasets import anchored
 from vidselect_env.experiment.config import ExperimentConfig, changed
-from vidselect_env.files import make_folder, write_json
+from vidselect_env.files import make_folder, read_text, write_json
 
 _Config = TypeVar("_Config", bound=ExperimentConfig)
 CONFIG, HEAD = "config.json", "head.safetensors"
@@ -102,7 +102,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         ValueError: the folder is no run, or one of another version.
     """
     try:
-        config = json.loads((folder / CONFIG).read_text())
+        config = json.loads(read_text(folder / CONFIG))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ValueError(f"{str(folder)!r} is no run: it has no {CONFIG}") from error
     except (OSError, ValueError, RecursionError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,16 +10,29 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vidselect_env.files import write_aside
+from vidselect_env.files import check_regular, write_aside
 from vidselect_env.fitting.processes import Processes
 
 CHECKPOINT = "checkpoint.pt"
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """What `write_checkpoint` wrote, or None."""
+    """What `write_checkpoint` wrote, or None.
+
+    Raises:
+        ValueError: it is damaged.
+    """
     file = folder / CHECKPOINT
-    return torch.load(file, weights_only=True, map_location="cpu") if file.exists() else None
+    if not file.exists():
+        return None
+    try:
+        check_regular(file)
+        saved = torch.load(file, weights_only=True, map_location="cpu")
+        if missing := {"epoch", "classifier", "state"} - set(saved):
+            raise ValueError(f"it has no {', '.join(sorted(missing))}")
+    except Exception as error:  # whatever a damaged file makes of its readers
+        raise ValueError(f"checkpoint {str(file)!r} cannot be taken up: {error}") from error
+    return saved
 
 
 def write_checkpoint(
@@ -60,17 +74,24 @@ def take_up(
     generator: torch.Generator,
     processes: Processes,
 ) -> int:
-    """Go on from a checkpoint, if there is one; the number of epochs done."""
+    """Go on from a checkpoint, if there is one; the number of epochs done.
+
+    Raises:
+        ValueError: it is of another classifier or recipe.
+    """
     if saved is None:
         return 0
-    classifier.load_state_dict(saved["classifier"])
-    *states, generator_state = saved["state"]
-    for part, state in zip(parts, states, strict=True):
-        part.load_state_dict(state)
-    generator.set_state(generator_state)
-    if saved.get("processes") == processes.count:  # a checkpoint of before they were kept has no such states
-        _set_random_state(saved["random"][processes.rank])
-    return saved["epoch"]
+    try:
+        classifier.load_state_dict(saved["classifier"])
+        *states, generator_state = saved["state"]
+        for part, state in zip(parts, states, strict=True):
+            part.load_state_dict(state)
+        generator.set_state(generator_state)
+        if saved.get("processes") == processes.count:  # a checkpoint of before they were kept has no such states
+            _set_random_state(saved["random"][processes.rank])
+        return operator.index(saved["epoch"])
+    except Exception as error:  # whatever forged values make of their readers
+        raise ValueError(f"the checkpoint does not fit this training: {error}") from error
 
 
 def resumed_batch_size(

@@ -20,9 +20,17 @@ from vidselect_env.fitting.processes import ALONE, Processes
 
 @torch.inference_mode()
 def evaluate_clips(
-    classifier: ClipClassifier, loader: ClipLoader, *, kept: KeptMaps | None = None, processes: Processes = ALONE
+    classifier: ClipClassifier,
+    loader: ClipLoader,
+    *,
+    kept: KeptMaps | None = None,
+    processes: Processes = ALONE,
+    of: str = "clip",
 ) -> dict[str, float]:
     """Share of clips with a label as the most probable class, and among the five most probable of more than five.
+
+    With `of="video"` the mean *probability* of a video's clips counts, rather than their mean logits: the shares are of
+    videos, and are called so.
 
     Maps that clips keep are counted in `kept`, those of this process alone; the shares are of all `processes`, which
     the loader is to have too.
@@ -34,13 +42,14 @@ def evaluate_clips(
         if not len(targets):
             continue
         output = classifier(clips.to(device))
-        best = consensus(output.logits, len(targets)).topk(min(5, output.logits.shape[1])).indices.cpu()
+        said = output.logits if of == "clip" else output.logits.softmax(-1)
+        best = consensus(said, len(targets)).topk(min(5, output.logits.shape[1])).indices.cpu()
         if kept is not None:
             kept.add(output.num_bins)
         hits = targets.gather(-1, best) > 0
         counts += torch.tensor([int(hits[:, 0].sum()), int(hits.any(-1).sum()), len(targets)])
     right, in_five, total = processes.sum(counts.to(device)).tolist()
-    return {"clip_top1": right / total} | ({"clip_top5": in_five / total} if classifier.num_classes > 5 else {})
+    return {f"{of}_top1": right / total} | ({f"{of}_top5": in_five / total} if classifier.num_classes > 5 else {})
 
 
 def train_epoch(

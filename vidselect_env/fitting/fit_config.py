@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 OPTIMIZERS = ("sgd", "adamw", "adam")
 SCHEDULES = ("cosine", "steps")
 SAMPLERS = ("clip", "segment", "motion_guided", "magnitude")
+DIFFERENCES = ("image", "feature", "ssim")
+ROUNDINGS = ("middle", "authors")
+TEST_VIEWS = ("centre", "three", "ten")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +47,17 @@ class FitConfig:
             the whole video, segment (TSN), motion_guided (MGSampler) or magnitude (the frames that move most).
         segments: clips of each video, one from each of so many equal parts, whose mean logits count (TSN: 3).
         mu: exponent of MGSampler's salience.
+        difference: between frames, of samplers motion_guided and magnitude: image (MGSampler's Eq. 1), feature (Eqs. 2
+            and 3), or ssim (1 - SSIM, its authors' code).
+        filters: with difference feature, a file of eight 7 x 7 filters in place of the fixed ones.
+        rounding: of motion_guided, to frames: middle, or authors, as their code does.
         context: a clip longer than its segment of a file shows what comes before and after, in testing too, rather
             than the last frame again and again.
         time_jitter: of sampler clip, most frames from the middle of the video to that of the clip in training; None
             for anywhere in the video.
+        test_clips: evenly spaced clips of each video that the trained network is tested on, beside the single clips of
+            every epoch: their mean probability counts.
+        test_views: crops of each of these clips: centre, three (along the longer side) or ten.
         num_workers: decoding threads.
         cache: keep the decoded frames of every video in memory (for many epochs on short videos).
     """
@@ -74,18 +84,30 @@ class FitConfig:
     sampler: str = "clip"
     segments: int = 1
     mu: float = 0.5
+    difference: str = "image"
+    filters: str | None = None
+    rounding: str = "middle"
     context: bool = False
     time_jitter: int | None = None
+    test_clips: int = 1
+    test_views: str = "centre"
     num_workers: int = 2
     cache: bool = False
 
     def __post_init__(self) -> None:
         for name in ("milestones", "scale_jitter"):  # lists in a run's configuration
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        for name, known in (("sampler", SAMPLERS), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+        for name, known in (
+            ("sampler", SAMPLERS),
+            ("difference", DIFFERENCES),
+            ("rounding", ROUNDINGS),
+            ("test_views", TEST_VIEWS),
+            ("optimizer", OPTIMIZERS),
+            ("schedule", SCHEDULES),
+        ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} ({getattr(self, name)!r}) must be one of {', '.join(known)}")
-        counts = ("epochs", "batch_size", "accumulate", "num_workers", "segments")
+        counts = ("epochs", "batch_size", "accumulate", "num_workers", "segments", "test_clips")
         amounts = ("warmup_epochs", "weight_decay", "label_smoothing", "mixup", "mu", "time_jitter")
         check_settings(
             self,
@@ -97,10 +119,19 @@ class FitConfig:
             raise ValueError(f"schedule steps has milestones, and no other: {self.schedule}, {self.milestones}")
         if self.sampler != "clip" and (self.context or self.time_jitter is not None):
             raise ValueError(f"context and time_jitter are of sampler clip, not of {self.sampler}")
+        if self.test_clips > 1 and self.sampler != "clip":
+            raise ValueError(f"test_clips ({self.test_clips}) are of sampler clip, not of {self.sampler}")
+        if self.filters is not None and self.difference != "feature":
+            raise ValueError(f"filters ({self.filters!r}) must be of difference feature, not of {self.difference}")
         if self.segments > 1 and (self.mixup or self.sampler != "clip" or self.context or self.time_jitter is not None):
             raise ValueError(f"segments ({self.segments}) go with sampler clip, without mixup, context and time_jitter")
         if self.random_crop or self.brightness or self.colour or self.scale_jitter != (1.0, 1.0):
             self.jitter()  # which checks them
+
+    @property
+    def tests_views(self) -> bool:
+        """Whether the trained network is tested on more than the single clips of every epoch."""
+        return self.test_clips > 1 or self.test_views != "centre"
 
     def jitter(self) -> ClipJitter:
         """What training changes of the frames."""

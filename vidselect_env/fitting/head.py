@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from vidselect_env.bank.bank import ClipBank
 from vidselect_env.datasets.labels import label_shares
-from vidselect_env.files import check_finite, write_tensors
+from vidselect_env.files import check_finite, check_regular, write_tensors
 
 
 def fit_head(features: Tensor, targets: Tensor, *, l2: float = 1e-2) -> nn.Linear:
@@ -99,6 +99,7 @@ def load_head(path: Path) -> nn.Linear:
         ValueError: no head, or a damaged one.
     """
     try:
+        check_regular(path)
         state = load_file(path)
         num_classes, num_features = state["weight"].shape
         head = nn.Linear(num_features, num_classes)

@@ -18,10 +18,11 @@ from vidselect_env.datasets import LabelledVideo, VideoDataset
 from vidselect_env.datasets.labels import label_shares, targets_of
 from vidselect_env.fitting.augmentation import ClipJitter
 from vidselect_env.fitting.processes import ALONE, Processes
+from vidselect_env.video.crops import view_crops
 from vidselect_env.video.decode import FrameSize, read_clips
 from vidselect_env.video.errors import VideoError
 from vidselect_env.video.index import VideoIndex, index_video, segment_of
-from vidselect_env.video.motion import motion_curve
+from vidselect_env.video.motion import load_filters, motion_curve
 from vidselect_env.video.sampling import motion_guided_frames, motion_magnitude_frames, segment_frames
 
 
@@ -32,8 +33,9 @@ class ClipLoader:
         geometry: of the clips.
         training: a random clip of every video, in random order; otherwise the middle one, in order.
         generator: of that randomness.
-        sampler, mu, context, time_jitter, segments: as in `FitConfig`.
+        sampler, mu, difference, filters, rounding, context, time_jitter, segments: as in `FitConfig`.
         jitter: what training changes of the frames.
+        views: in testing, crops of each clip (`view_crops`).
         processes: that train together: `batch_size` is each one's, and each is given its own part of every batch.
 
     Videos that cannot be read are left out, and named once.
@@ -49,18 +51,25 @@ class ClipLoader:
         generator: torch.Generator,
         sampler: str = "clip",
         mu: float = 0.5,
+        difference: str = "image",
+        filters: str | None = None,
+        rounding: str = "middle",
         context: bool = False,
         time_jitter: int | None = None,
         jitter: ClipJitter | None = None,
         num_workers: int = 2,
         cache: bool = False,
         segments: int = 1,
+        views: str = "centre",
         processes: Processes = ALONE,
     ) -> None:
         if geometry.modality == "flow" and jitter is not None and (jitter.brightness or jitter.colour):
             raise ValueError("brightness and colour would change displacements: a classifier of flow learns without")
         self.segments, self.processes = segments, processes
+        self.views = "centre" if training else views
         self.sampler, self.mu, self.context = sampler, mu, context
+        self.difference, self.rounding = difference, rounding
+        self.filters = None if filters is None else load_filters(filters)
         self.time_jitter = time_jitter if training else None
         self.jitter = jitter if training else None
         self.dataset, self.geometry, self.batch_size, self.training = dataset, geometry, batch_size, training
@@ -74,7 +83,7 @@ class ClipLoader:
         self._unreadable: set[int] = set()
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """(B * segments, T, 3, H, W) uint8 clips, those of a video together; (B, C) float targets that sum to 1.
+        """(B * segments * views, T, 3, H, W) uint8 clips, those of a video together; (B, C) float targets of sum 1.
 
         Of several processes each is given as many batches, one of which may hold no clip.
         """
@@ -114,7 +123,7 @@ class ClipLoader:
         return clips, videos
 
     def _clip(self, job: tuple[int, float]) -> Tensor:
-        """The frames of a video that are taken, (segments, T, 3, H, W); `place` in [0, 1) is all that is random."""
+        """What is seen of a video, (segments * views, T, 3, H, W); `place` in [0, 1) is all that is random."""
         number, place = job
         video: LabelledVideo = self.dataset.videos[number]
         if number not in self._indices:
@@ -134,14 +143,17 @@ class ClipLoader:
                 self._frames[number] = whole[0]
             clips = self._frames[number][before + frames]
         if self.jitter is None:
-            return clips
+            if self.views == "centre":
+                return clips
+            return view_crops(clips, self.geometry.crop, views=self.views).flatten(0, 1)
         generator = torch.Generator().manual_seed(int(place * 2**53) + 1)
         changed = self.jitter(clips.flatten(0, 1), crop=self.geometry.crop, generator=generator)
         return changed.unflatten(0, frames.shape)
 
     def _frame_size(self, index: VideoIndex) -> FrameSize:
-        """The centre crop, or the whole resized frame where training takes another part of it."""
-        if self.jitter is None or not self.jitter.takes_whole_frames:
+        """The centre crop, or the whole resized frame where other parts of it are taken."""
+        takes_whole_frames = self.views != "centre" if self.jitter is None else self.jitter.takes_whole_frames
+        if not takes_whole_frames:
             return self._size
         whole = self._size.resized(index.info.height, index.info.width)
         return FrameSize(whole, whole)
@@ -167,10 +179,14 @@ class ClipLoader:
         if self.sampler == "segment":
             return segment_frames(num_video_frames, num_frames, generator=generator)
         if number not in self._curves:
-            self._curves[number] = motion_curve(index.info.path, index=index)
+            self._curves[number] = motion_curve(
+                index.info.path, kind=self.difference, filters=self.filters, index=index
+            )
         if self.sampler == "magnitude":
             return motion_magnitude_frames(self._curves[number], num_frames)
-        return motion_guided_frames(self._curves[number], num_frames, mu=self.mu, generator=generator)
+        return motion_guided_frames(
+            self._curves[number], num_frames, mu=self.mu, rounding=self.rounding, generator=generator
+        )
 
 
 def clips_of_segments(

@@ -20,6 +20,8 @@ class ClassifierOptions:
         weights: a path, or a published name; None for a fresh network.
         clip_frames: frames the classifier takes at once, where not its own number.
         clip_stride: frames from one of these to the next, where not its own.
+        short_side: pixels that the short side of a frame is resized to, where not the classifier's own resizing.
+        crop_size: pixels of the square that it sees, where not its own: another in testing than in training.
         modality: what it sees: rgb, or flow, of a dataset `flow:METHOD:...`; weights of colours are averaged.
         sgs: the classifier's stage after which similarity guided sampling stands, if it is to have it. Weights
             without it are converted.
@@ -33,6 +35,8 @@ class ClassifierOptions:
         sgs_detach: let the network before it learn nothing from the bins.
         sgs_network: the similarity network of the paper, or of its authors.
         sgs_order: of the maps that are kept: of their bins, or in time.
+        sgs_block: maps in a row that are sampled together, of slowfast one number for each pathway; None for all.
+        attention: the stage after which temporal attention stands, in place of sampling.
         device: cpu, cuda, or auto.
     """
 
@@ -40,6 +44,8 @@ class ClassifierOptions:
     weights: str | None = "default"
     clip_frames: int | None = None
     clip_stride: int | None = None
+    short_side: int | None = None
+    crop_size: int | None = None
     modality: Literal["rgb", "flow"] = "rgb"
     sgs: str | None = None
     sgs_bins: int | tuple[int, ...] | None = None
@@ -51,10 +57,13 @@ class ClassifierOptions:
     sgs_detach: bool = False
     sgs_network: str = "paper"
     sgs_order: str = "bins"
+    sgs_block: int | tuple[int, ...] | None = None
+    attention: str | None = None
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        check_settings(self, at_least=dict.fromkeys(("clip_frames", "clip_stride", "sgs_embedding_dim"), 1))
+        counts = ("clip_frames", "clip_stride", "short_side", "crop_size", "sgs_embedding_dim")
+        check_settings(self, at_least=dict.fromkeys(counts, 1))
         if self.device != "auto":
             check_device(self.device)
 
@@ -79,11 +88,20 @@ class ClassifierOptions:
             return make_classifier(
                 self.classifier,
                 weights=self.weights,
-                num_frames=self.clip_frames,
-                frame_stride=self.clip_stride,
-                modality=None if self.modality == "rgb" else self.modality,
-                sgs=self._sampling(),
+                **self.changes(),
             )
+
+    def changes(self) -> dict[str, Any]:
+        """What `make_classifier` is to change of a classifier: its clips, and what is put inside it."""
+        return {
+            "num_frames": self.clip_frames,
+            "frame_stride": self.clip_stride,
+            "resize": self.short_side,
+            "crop": None if self.crop_size is None else (self.crop_size, self.crop_size),
+            "modality": None if self.modality == "rgb" else self.modality,
+            "sgs": self._sampling(),
+            "attention": self.attention,
+        }
 
     def _sampling(self) -> dict[str, Any] | None:
         """Arguments of `with_sgs`."""
@@ -100,6 +118,7 @@ class ClassifierOptions:
             "detach": self.sgs_detach,
             "network": self.sgs_network,
             "order": self.sgs_order,
+            "block": self.sgs_block,
         }
 
 

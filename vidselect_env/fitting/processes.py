@@ -7,7 +7,7 @@ W processes with b clips each take the steps of one process with W * b clips.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -78,6 +78,22 @@ class Processes:
         values = [value]
         distributed.broadcast_object_list(values, src=0)
         return values[0]
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean of what the processes have; the value itself where there is one."""
+        return value if self.count == 1 else self.sum(value / self.count)
+
+    def joined(self, value: Tensor) -> Tensor:
+        """What all processes have, (B, ...) of each, one after another: (W * B, ...)."""
+        whole = value.new_zeros(self.count, *value.shape)
+        whole[self.rank] = value
+        return self.sum(whole).flatten(0, 1)
+
+    def in_turn(self, make: Callable[[], _Value]) -> _Value:
+        """What `make` gives here; the first process calls it while the others wait, who then find what it wrote."""
+        made = [make()] if self.is_first else []
+        self.told(None)
+        return made[0] if made else make()
 
     def same(self, module: nn.Module) -> None:
         """Give a network the first process's parameters and buffers."""

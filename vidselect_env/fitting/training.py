@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from stable_baselines3.common.logger import Logger
 
-from vidselect_classifiers import ClipClassifier, save_weights
+from vidselect_classifiers import ClipClassifier, ClipGeometry, save_weights
 from vidselect_env.bank.build import check_modality
 from vidselect_env.datasets import VideoDataset
 from vidselect_env.fitting.checkpoint import (
@@ -44,6 +44,9 @@ def fit(
 ) -> float:
     """Train `classifier`, and write `weights.safetensors` into `folder`; returns the test Top-1 of clips.
 
+    With `config.test_clips` or `test_views` the trained network is tested on several clips and crops of each video too:
+    `eval/video_top1`, `eval/video_top5`.
+
     After every epoch everything needed to go on is written to `checkpoint.pt` there; a run that finds one
     goes on from it.
 
@@ -64,25 +67,9 @@ def fit(
     saved = read_checkpoint(folder)
     batch_size = resumed_batch_size(config.batch_size, saved, classifier=classifier, processes=processes)
     generator = torch.Generator().manual_seed(seed)
-    loaders = [
-        ClipLoader(
-            dataset,
-            classifier.geometry,
-            batch_size=batch_size,
-            training=training,
-            generator=generator,
-            sampler=config.sampler,
-            mu=config.mu,
-            context=config.context,
-            time_jitter=config.time_jitter,
-            jitter=config.jitter(),
-            num_workers=config.num_workers,
-            cache=config.cache,
-            segments=config.segments,
-            processes=processes,
-        )
-        for dataset, training in ((train_set, True), (test_set, False))
-    ]
+    loader_of = partial(make_loader, geometry=classifier.geometry, config=config, processes=processes)
+    loader = loader_of(train_set, batch_size=batch_size, training=True, generator=generator)
+    test_loader = loader_of(test_set, batch_size=batch_size, training=False, generator=generator)
     optimizer = make_optimizer(
         classifier,
         kind=config.optimizer,
@@ -100,10 +87,10 @@ def fit(
     for epoch in range(first, config.epochs):
         kept, kept_in_test = KeptMaps(), KeptMaps()
         loss = train_epoch(
-            classifier, loaders[0], optimizer, schedule, config=config, label=f"epoch {epoch + 1}", kept=kept
+            classifier, loader, optimizer, schedule, config=config, label=f"epoch {epoch + 1}", kept=kept
         )
         write_checkpoint(folder, epoch=epoch + 1, batch_size=batch_size, **shared, processes=processes)
-        tested = evaluate_clips(classifier, loaders[1], kept=kept_in_test, processes=processes)
+        tested = evaluate_clips(classifier, test_loader, kept=kept_in_test, processes=processes)
         accuracy = tested["clip_top1"]
         kept.of_all(processes).record(logger, "train")
         kept_in_test.of_all(processes).record(logger, "eval")
@@ -113,7 +100,46 @@ def fit(
             logger.record(f"eval/{name}", value)
         logger.dump(epoch + 1)
     if first == config.epochs:
-        accuracy = evaluate_clips(classifier, loaders[1], processes=processes)["clip_top1"]
+        accuracy = evaluate_clips(classifier, test_loader, processes=processes)["clip_top1"]
+    if config.tests_views:
+        of_videos = loader_of(test_set, batch_size=1, training=False, generator=generator, num_clips=config.test_clips)
+        for name, value in evaluate_clips(classifier, of_videos, processes=processes, of="video").items():
+            logger.record(f"eval/{name}", value)
+        logger.dump(config.epochs)
     if processes.is_first:
         save_weights(classifier, folder / "weights.safetensors")
     return accuracy
+
+
+def make_loader(
+    dataset: VideoDataset,
+    *,
+    geometry: ClipGeometry,
+    config: FitConfig,
+    batch_size: int,
+    training: bool,
+    generator: torch.Generator,
+    processes: Processes = ALONE,
+    num_clips: int | None = None,
+) -> ClipLoader:
+    """The loader of a configuration; with `num_clips` that of its last test, of so many clips in all their views."""
+    return ClipLoader(
+        dataset,
+        geometry,
+        batch_size=batch_size,
+        training=training,
+        generator=generator,
+        sampler=config.sampler,
+        mu=config.mu,
+        difference=config.difference,
+        filters=config.filters,
+        rounding=config.rounding,
+        context=config.context and num_clips is None,
+        time_jitter=config.time_jitter,
+        jitter=config.jitter(),
+        num_workers=config.num_workers,
+        cache=config.cache and num_clips is None,
+        segments=config.segments if num_clips is None else num_clips,
+        views="centre" if num_clips is None else config.test_views,
+        processes=processes,
+    )

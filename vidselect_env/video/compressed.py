@@ -201,7 +201,7 @@ class CompressedWatcher:
         self._residual = (
             None if residual_size is None else ResidualOutput(residual_size, info, self._stored, len(wanted))
         )
-        self._intra = None if intra_size is None else FrameOutput(intra_size, info, len(wanted))
+        self._intra = None if intra_size is None else FrameOutput(intra_size, info, wanted)
         self._last_intra = torch.full((len(wanted),), -1)
         self._last_seen_intra: _Seen | None = None
         self._intra_row = -1  # of `_intra`, where the present I-frame is already written

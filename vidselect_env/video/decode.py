@@ -156,16 +156,17 @@ def _read_sets(
     watchers: Sequence[FrameWatcher],
 ) -> list[Tensor]:
     """`read_sets`, its arguments checked and its frame numbers sorted by size."""
-    distinct = {size: np.unique(np.concatenate(parts)) for size, parts in of_size.items()}
     taken = (indices.numel() * size.crop[0] * size.crop[1] for indices, size in sets)
     index.limits.check(path, output_bytes=3 * sum(taken))
-    for size in distinct:
+    for size in of_size:
         index.limits.check(path, frame_pixels=math.prod(size.resized(index.info.height, index.info.width)))
-    outputs = {size: FrameOutput(size, index.info, len(numbers)) for size, numbers in distinct.items()}
+    # One set is written where it is returned; several of a size share their frames.
+    asked = {size: parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts)) for size, parts in of_size.items()}
+    outputs = {size: FrameOutput(size, index.info, numbers) for size, numbers in asked.items()}
     writes: dict[int, list[tuple[FrameOutput, int]]] = {}
-    for size, numbers in distinct.items():
-        for row, number in enumerate(numbers.tolist()):
-            writes.setdefault(number, []).append((outputs[size], row))
+    for output in outputs.values():
+        for number, row in zip(output.numbers.tolist(), output.rows.tolist(), strict=True):
+            writes.setdefault(number, []).append((output, row))
     wanted = np.unique(np.concatenate([np.array(sorted(writes), np.int64), *(each.wanted for each in watchers)]))
     if len(wanted):
         frames = stream_frames(path, wanted, index=index, num_threads=num_threads, export_vectors=bool(watchers))
@@ -174,15 +175,17 @@ def _read_sets(
                 watcher.see(number, frame)
             for output, row in writes.get(number, ()):
                 output.write(row, frame)
-    return [_taken(outputs[size].frames, distinct[size], indices) for indices, size in sets]
+    for output in outputs.values():
+        output.repeat()
+    return [_taken(outputs[size].frames, asked[size], indices) for indices, size in sets]
 
 
 def _taken(frames: Tensor, numbers: NDArray[np.int64], indices: Tensor) -> Tensor:
-    """The frames at `indices` (...), of frames whose numbers are sorted: (..., 3, h, w)."""
-    if np.array_equal(indices.flatten().numpy(), numbers):
-        return frames.view(*indices.shape, *frames.shape[1:])
-    rows = torch.from_numpy(np.searchsorted(numbers, indices.flatten().numpy()))
-    return frames.index_select(0, rows).view(*indices.shape, *frames.shape[1:])  # copies rows, not single pixels
+    """The frames at `indices` (...), of frames with these numbers, in that order or sorted: (..., 3, h, w)."""
+    if not np.array_equal(indices.flatten().numpy(), numbers):
+        rows = torch.from_numpy(np.searchsorted(numbers, indices.flatten().numpy()))
+        frames = frames.index_select(0, rows)  # copies rows, not single pixels
+    return frames.view(*indices.shape, *frames.shape[1:])
 
 
 def checked_indices(frame_indices: Sequence[int] | NDArray[np.integer] | Tensor) -> NDArray[np.int64]:
@@ -200,9 +203,15 @@ def inside_video(indices: NDArray[np.int64], info: VideoInfo) -> NDArray[np.int6
 
 
 class FrameOutput:
-    """The frames of one size, filled row by row. `frames`: (K, 3, h, w) uint8."""
+    """The frames of one size, filled row by row.
 
-    def __init__(self, size: FrameSize, info: VideoInfo, num_frames: int) -> None:
+    A frame that is wanted several times is written to the first row that wants it; `repeat` copies it to the others.
+
+    numbers, rows: the different frames that are wanted, sorted, and the first row of each.
+    frames: (K, 3, h, w) uint8, in the order of `wanted` (K,).
+    """
+
+    def __init__(self, size: FrameSize, info: VideoInfo, wanted: NDArray[np.int64]) -> None:
         height, width = size.resized(info.height, info.width)
         top, left = (round((height - size.crop[0]) / 2), round((width - size.crop[1]) / 2))
         self.window = (slice(top, top + size.crop[0]), slice(left, left + size.crop[1]))
@@ -211,8 +220,15 @@ class FrameOutput:
         self.height, self.width = (width, height) if self.quarter_turns % 2 else (height, width)
         self.reformatter = VideoReformatter()  # one a size: it keeps its filters from frame to frame
         self.packer = VideoReformatter()
-        self.frames = torch.empty((num_frames, 3, *size.crop), dtype=torch.uint8)
+        self.numbers, self.rows, self._place_of_row = np.unique(wanted, return_index=True, return_inverse=True)
+        self.frames = torch.empty((len(wanted), 3, *size.crop), dtype=torch.uint8)
         self.array = self.frames.numpy()
+
+    def repeat(self) -> None:
+        """Fill the other rows of frames that are wanted several times, when all are written."""
+        first = self.rows[self._place_of_row]
+        for row in np.flatnonzero(first != np.arange(len(first))).tolist():
+            self.array[row] = self.array[first[row]]
 
     def write(self, row: int, frame: VideoFrame) -> None:
         if (frame.width, frame.height) == (self.width, self.height):
@@ -228,7 +244,10 @@ class FrameOutput:
             threads=1,
         )
         for plane, channel in zip(small.planes, (1, 2, 0), strict=True):  # planes are green, blue, red
-            pixels = np.frombuffer(memoryview(plane), np.uint8).reshape(self.height, plane.line_size)
             if self.quarter_turns:
-                pixels = np.rot90(pixels[:, : self.width], self.quarter_turns)
-            self.array[row, channel] = pixels[self.window]
+                whole = np.ndarray((self.height, self.width), np.uint8, memoryview(plane), strides=(plane.line_size, 1))
+                self.array[row, channel] = np.rot90(whole, self.quarter_turns)[self.window]
+            else:
+                start = self.window[0].start * plane.line_size + self.window[1].start
+                pixels = np.ndarray(self.array.shape[2:], np.uint8, memoryview(plane), start, (plane.line_size, 1))
+                self.array[row, channel] = pixels

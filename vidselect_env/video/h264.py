@@ -57,10 +57,13 @@ class _Bits:
 
     def exp_golomb(self) -> int:
         """ue(v): n zeros, a one, n bits."""
-        rest = self._value & ((1 << max(self._left, 0)) - 1)
-        zeros = min(self._left - rest.bit_length(), 32) if rest else 32
-        self._left -= zeros + (zeros < 32)
-        return (1 << zeros) - 1 + self.number(zeros)
+        rest = self._value & ((1 << self._left) - 1) if self._left > 0 else 0
+        zeros = self._left - rest.bit_length() if rest else 32
+        if zeros >= 32:
+            self._left -= 32
+            return (1 << 32) - 1 + self.number(32)
+        self._left -= zeros + 1
+        return (1 << zeros) - 1 + self.number(zeros) if zeros else 0
 
     def signed(self) -> int:
         """se(v): 0, 1, -1, 2, -2 ..."""
@@ -170,7 +173,10 @@ class FrameNumbers:
 
     def _find_slice(self, content: bytes) -> int | None:
         """Where the first slice begins; parameter sets before it are read."""
-        for start, end in islice(nal_units(content, self._length_size), MAX_UNITS):
+        size = self._length_size
+        if size and len(content) > size and SLICE <= content[size] & 31 <= IDR_SLICE:  # as most packets begin
+            return size
+        for start, end in islice(nal_units(content, size), MAX_UNITS):
             kind = content[start] & 31
             if SLICE <= kind <= IDR_SLICE:
                 return start

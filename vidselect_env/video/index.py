@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from vidselect_env.video.errors import VideoError
 from vidselect_env.video.limits import DEFAULT_LIMITS, VideoLimits
+from vidselect_env.video.mp4 import header_entries
 from vidselect_env.video.opening import KEPT_BYTES, KeptPackets, decode_packet, open_video
 from vidselect_env.video.segment import check_segment, frames_shown
 
@@ -190,7 +191,7 @@ def _index_packets(
     limits: VideoLimits,
     kept: KeptPackets | None,
 ) -> VideoIndex | None:
-    """Index from packets; None where they do not tell the order of the frames."""
+    """Index from packets, or from a header that makes it needless to read them; None where they tell no order."""
     num_packets = 0
     entries: list[tuple[int | None, bool]] = []
     first_key_pts: int | None = None
@@ -211,6 +212,11 @@ def _index_packets(
                 entries.append((shown, starts))
         if first_frame is None and first_key_pts is not None:
             first_frame = next(iter(decode_packet(packet, allow_corrupt=allow_corrupt)), None)
+            if first_frame is not None and container.size > KEPT_BYTES and len(entries) == num_packets:
+                told = header_entries(container, stream, first=entries, limits=limits)
+                if told is not None:
+                    entries, num_packets = told, len(told)
+                    break
     num_promised = len(stream.index_entries)
     if "mov" in container.format.name and num_packets < num_promised:
         raise VideoError(path, f"it is cut short: it has {num_packets} of {num_promised} frames")

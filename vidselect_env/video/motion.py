@@ -1,4 +1,4 @@
-"""How much moves in every frame of a video: image and feature differences (MGSampler, section 3.2).
+"""How much moves in every frame of a video: image and feature differences (MGSampler, section 3.2), or SSIM's.
 
 No training, and little beyond decoding: `motion_curve` compares small grey frames while they are decoded.
 Shapes: T frames of C channels (3: RGB, or 1: grey), h x w pixels.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,16 +20,17 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
+from vidselect_env.files import check_regular
 from vidselect_env.video.decode import FrameSize
 from vidselect_env.video.errors import faults_of
 from vidselect_env.video.index import VideoIndex, index_video
+from vidselect_env.video.ssim import LUMA_WEIGHTS, ssim_differences
 from vidselect_env.video.stream import stream_frames
 
 FILTER_SHAPE = (8, 3, 7, 7)
 FILTER_SIGMA = 1.0  # pixels, of the Gaussian: a filter of 7 pixels then ends at three standard deviations
-LUMA_WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
 # Short sides at which a curve is cheap beside decoding: the convolution costs ten times a plain difference.
-SHORT_SIDE = {"image": 64, "feature": 32}
+SHORT_SIDE = {"image": 64, "feature": 32, "ssim": 64}
 CHUNK_FRAMES = 32
 
 
@@ -103,6 +104,7 @@ def load_filters(path: str | os.PathLike[str]) -> Tensor:
         FileNotFoundError: there is no such file.
         ValueError: it is no safetensors file, or holds anything but one such tensor.
     """
+    check_regular(path)
     try:
         tensors = load_file(path)
     except SafetensorError as error:
@@ -116,7 +118,7 @@ def load_filters(path: str | os.PathLike[str]) -> Tensor:
 def motion_curve(
     path: str | os.PathLike[str],
     *,
-    kind: Literal["image", "feature"] = "image",
+    kind: str = "image",
     size: FrameSize | None = None,
     filters: Tensor | None = None,
     index: VideoIndex | None = None,
@@ -129,7 +131,7 @@ def motion_curve(
     and grey, which costs a third of RGB; with `filters`, which may tell colours apart, RGB.
 
     Args:
-        kind: `image` (Eq. 1) or `feature` (Eqs. 2-3).
+        kind: `image` (Eq. 1), `feature` (Eqs. 2-3), or `ssim` (`ssim_differences`, the authors' code).
         size: by default the whole frame with a short side of 64 pixels, for features 32.
         filters: as in `feature_differences`.
         index: of the same file, where the caller has it already (`index_video`).
@@ -141,18 +143,22 @@ def motion_curve(
     """
     if kind not in SHORT_SIDE:
         raise ValueError(f"kind ({kind!r}) must be one of {', '.join(SHORT_SIDE)}")
-    if kind == "image" and filters is not None:
-        raise ValueError("filters must be None for kind 'image': only feature differences have any")
+    if kind != "feature" and filters is not None:
+        raise ValueError(f"filters must be None for kind {kind!r}: only feature differences have any")
     index = index_video(path) if index is None else index
     if size is None:
         size = _whole_frame(index, SHORT_SIDE[kind])
     bank = derivative_filters() if filters is None else filters  # once, not for every piece
+    differences: dict[str, Callable[[Tensor], Tensor]] = {
+        "image": image_differences,
+        "feature": partial(feature_differences, filters=bank),
+        "ssim": ssim_differences,
+    }
     curve = torch.zeros(index.info.num_frames)
     index.limits.check(path, frame_pixels=math.prod(size.resized(index.info.height, index.info.width)))
     with faults_of(path):
         for numbers, frames in _chunks(path, index, size, colour=filters is not None, progress=progress):
-            differences = image_differences(frames) if kind == "image" else feature_differences(frames, bank)
-            curve[numbers] = differences[1:]
+            curve[numbers] = differences[kind](frames)[1:]
     return curve
 
 

@@ -60,7 +60,7 @@ class ResidualOutput:
 
     def __init__(self, size: FrameSize, info: VideoInfo, stored: tuple[int, int], num_frames: int) -> None:
         self.height, self.width = stored
-        self.geometry = FrameOutput(size, info, 0)
+        self.geometry = FrameOutput(size, info, np.zeros(0, np.int64))
         self.values = torch.zeros((num_frames, 3, *size.crop), dtype=torch.int16)
         self.to_rgb, self.to_rgba, self.to_small = VideoReformatter(), VideoReformatter(), VideoReformatter()
         self.carrier = VideoFrame(self.width, self.height, self.PACKED)

@@ -12,6 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+ROUNDINGS = ("middle", "authors")
+
 
 def salience(curve: Tensor, *, mu: float = 0.5) -> Tensor:
     """How much of a video's motion each frame holds (MGSampler, Eq. 6): (T,) float64, of sum 1.
@@ -32,7 +34,12 @@ def salience(curve: Tensor, *, mu: float = 0.5) -> Tensor:
 
 
 def motion_guided_frames(
-    curve: Tensor, num_frames: int, *, mu: float = 0.5, generator: torch.Generator | None = None
+    curve: Tensor,
+    num_frames: int,
+    *,
+    mu: float = 0.5,
+    rounding: str = "middle",
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     """Frames between which equally much moves (MGSampler, section 3.3): (N,) int64, sorted.
 
@@ -48,9 +55,26 @@ def motion_guided_frames(
     Example: [0, 1, 4, 4], `mu=0.5`, N=4 -> values 1/8, 3/8, 5/8, 7/8 on the curve 0, 0, 0.2, 0.6, 1
     -> [1, 2, 3, 3].
 
+    Args:
+        rounding: `middle`, as above, or `authors`, as their published code (`find_nearest` in `loading.py`): a value's
+            frame is the earlier of the two whose difference brings the cumulated salience nearest to the value. A
+            video in which nothing moves, of which their code makes nothing, is sampled by `segment_frames`.
+
+    Example of `authors`: the same curve cumulates to 0.2, 0.6, 1 after the differences of frames 0-1, 1-2, 2-3
+    -> [0, 0, 1, 2].
+
     Raises:
-        ValueError: as in `salience`, or `num_frames` < 1.
+        ValueError: as in `salience`, `num_frames` < 1, or an unknown rounding.
     """
+    if rounding not in ROUNDINGS:
+        raise ValueError(f"rounding ({rounding!r}) must be one of {', '.join(ROUNDINGS)}")
+    if rounding == "authors":
+        _check_curve(curve)
+        if not curve[1:].any():
+            return segment_frames(len(curve), num_frames, generator=generator)
+        cumulated = _weights(curve[1:], mu).cumsum(dim=0)
+        values = _values(float(cumulated[-1]), num_frames, generator)
+        return (cumulated - values[:, None]).abs().argmin(-1)
     cumulated = _weights(curve, mu).cumsum(dim=0)  # not normalised: uniform weights give integers, without rounding
     values = _values(float(cumulated[-1]), num_frames, generator)
     return torch.searchsorted(cumulated, values, right=True).clamp(max=len(curve) - 1)

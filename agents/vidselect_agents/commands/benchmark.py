@@ -58,7 +58,11 @@ def with_its_candidates(config: BenchmarkConfig) -> BenchmarkConfig:
 
 
 def report(config: BenchmarkConfig, failures: dict[str, str]) -> None:
-    """Table, CSV and figure of all results in the folder that this command asks for."""
+    """Table, CSV and figure of all results in the folder that this command asks for.
+
+    Raises:
+        ValueError: an agent failed; the others are in the table by then.
+    """
     files = [
         result_file(config.out, agent, seed, kept=kept)
         for kept in (None, *config.also_kept)
@@ -76,8 +80,9 @@ def report(config: BenchmarkConfig, failures: dict[str, str]) -> None:
     plot_costs(results, config.out / "top1_cost.png", squares=(*UNTRAINED, *REFERENCES))
     title = f"{config.seeds} seeds on {config.data.dataset}, split {config.data.test_split}"
     print_table(results, title=title, extra=columns)
-    for agent, reason in failures.items():
-        _print(f"{agent} failed: {reason}", style="red")
+    if failures:
+        reasons = "; ".join(f"{agent} failed: {reason}" for agent, reason in failures.items())
+        raise ValueError(f"{reasons}. The table has what succeeded; the same command again does what failed")
 
 
 def _differences(results: Sequence[TimedResult]) -> list[Column]:

@@ -31,7 +31,7 @@ from vidselect_env.experiment.banks import Experiment, make_experiment
 from vidselect_env.experiment.config import ExperimentConfig, changed
 from vidselect_env.experiment.problems import batched, fields_of, make_problem, steps_of
 from vidselect_env.experiment.run import run_logger
-from vidselect_env.files import clear_leftovers, make_folder, write_json
+from vidselect_env.files import clear_leftovers, make_folder, read_text, write_json
 from vidselect_env.settings import typed
 
 
@@ -53,9 +53,15 @@ class TimedResult(Result):
             ValueError: the file is damaged.
         """
         try:
-            saved = json.loads(file.read_text())
-            return cls(**(saved | {"right": tuple(saved["right"])}))
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            saved, hints = json.loads(read_text(file)), get_type_hints(cls)
+            unknown = {name for name, value in saved.items() if hints[name] is float and value != value}  # nan
+            return cls(
+                **{
+                    name: value if name in unknown else typed(value, hints[name], name=name)
+                    for name, value in saved.items()
+                }
+            )
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"result {str(file)!r} is damaged ({error}): delete it, and it is made again") from error
 
 
@@ -236,8 +242,9 @@ def _attempt(experiment: Experiment, agent: str, seed: int, **options: Any) -> s
     try:
         one(experiment, agent, seed, **options)
     except Exception as error:
-        traceback.print_exc()
-        return f"{type(error).__name__}: {error}"
+        if not isinstance(error, (ValueError, OSError, ImportError)):  # those are a user's, and one line
+            traceback.print_exc()
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"
     return None
 
 

@@ -10,7 +10,7 @@ from stable_baselines3.common.logger import Logger
 
 from vidselect_agents.registry import agent_class, is_ours
 from vidselect_env.envs.wrappers import RecordRollouts
-from vidselect_env.files import write_aside
+from vidselect_env.files import check_regular, write_aside
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -25,6 +25,19 @@ def check_resumable(name: str) -> None:
     cls = agent_class(name)
     if not (is_ours(cls) and cls.resumable):
         raise ValueError(f"agent {name!r} cannot be resumed: leave --checkpoint-every 0, and train it in one go")
+
+
+def read_checkpoint(file: Path) -> dict[str, Any]:
+    """What `Checkpoints` wrote.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        check_regular(file)
+        return torch.load(file, weights_only=True, map_location="cpu")
+    except Exception as error:  # whatever a damaged file makes of its readers
+        raise ValueError(f"checkpoint {str(file)!r} cannot be taken up: {error}") from error
 
 
 class Checkpoints:
@@ -51,8 +64,8 @@ class Checkpoints:
         """
         if not self.file.exists():
             return None
+        state = read_checkpoint(self.file)
         try:
-            state = torch.load(self.file, weights_only=True, map_location="cpu")
             agent.resume(state["agent"])
             self.logger.name_to_value.update(state["logger"]["values"])
             self.logger.name_to_count.update(state["logger"]["counts"])

@@ -51,7 +51,7 @@ def train(config: ClassifierConfig, folder: Path | None, processes: Processes = 
 
 def _train(config: ClassifierConfig, folder: Path | None, processes: Processes) -> None:
     classifier = config.make_classifier(seed=config.seed)  # first: it is quick, and wrong names are found
-    train_set, test_set = _sets(config, processes)
+    train_set, test_set = processes.in_turn(lambda: _sets(config))  # which may be drawn
     if folder is None and processes.is_first:
         folder = new_run_folder(config.runs, f"classifier-{Path(config.classifier).name.replace(':', '.')}")
         write_config(folder, classifier=config)
@@ -84,17 +84,12 @@ def _train(config: ClassifierConfig, folder: Path | None, processes: Processes) 
     console.print(f"weights: {folder / 'weights.safetensors'}")
 
 
-def _sets(config: ClassifierConfig, processes: Processes) -> list[VideoDataset]:
-    """The videos to learn on and to test on; what is to be drawn is drawn by one process, while the others wait."""
-    sets: list[VideoDataset] = []
-    for turn in (True, False):
-        if processes.is_first == turn:
-            sets = [
-                load_dataset(config.dataset, split=split, num_videos=config.num_videos, seed=config.seed)
-                for split in (config.train_split, config.test_split)
-            ]
-        processes.told(None)
-    return sets
+def _sets(config: ClassifierConfig) -> list[VideoDataset]:
+    """The videos to learn on and to test on."""
+    return [
+        load_dataset(config.dataset, split=split, num_videos=config.num_videos, seed=config.seed)
+        for split in (config.train_split, config.test_split)
+    ]
 
 
 def fit_head_only(

@@ -25,6 +25,7 @@ from vidselect_classifiers import ClipClassifier, make_classifier
 from vidselect_classifiers.weights import CHECKPOINTS, PUBLISHED
 from vidselect_env.bank.build import bank_spec
 from vidselect_env.bank.decode import decode_video
+from vidselect_env.bank.dtypes import dtype_of
 from vidselect_env.bank.spec import OUTPUTS, BankSpec
 from vidselect_env.datasets import VideoDataset, load_dataset
 from vidselect_env.datasets.flow import flow_file
@@ -38,7 +39,6 @@ from vidselect_env.video.errors import VideoError
 from vidselect_env.video.flow import FlowSpec, write_flow
 
 NUM_TIMED = 3  # videos that are decoded to tell how long all take
-BYTES = {"logits": 4, "features": 4, "num_bins": 8, "skim": 1, "vectors": 2, "residual": 1, "intra": 1, "mel": 2}
 
 
 @dataclass
@@ -84,14 +84,8 @@ def _fill(plan: Plan, stream: Stream, base: str, config: RecipeConfig) -> None:
     if len(sets) < 2:
         return
     num_classes = len(sets[0].class_names)
-    classifier = make_classifier(
-        options.classifier,
-        num_classes=num_classes,
-        num_frames=options.clip_frames,
-        frame_stride=options.clip_stride,
-        sgs=options._sampling(),
-        modality=None if options.modality == "rgb" else options.modality,
-    ).to(options.torch_device)
+    classifier = make_classifier(options.classifier, num_classes=num_classes, **options.changes())
+    classifier = classifier.to(options.torch_device)
     second_s = _seconds_a_clip(classifier, options.torch_device)
     if stream.flow is not None:
         _plan_flow(plan, stream, sets)
@@ -217,7 +211,7 @@ def bytes_a_candidate(spec: BankSpec, classifier: ClipClassifier) -> int:
     found = 0
     for name in spec.fields:
         count = sizes[name] * spec.crops if name in OUTPUTS else prod(spec.shape(name))
-        found += count * BYTES[name]
+        found += count * dtype_of(name, spec).itemsize
     return found
 
 

@@ -25,12 +25,12 @@ from vidselect_env.evaluation.evaluate import evaluate
 from vidselect_env.evaluation.references import REFERENCES
 from vidselect_env.evaluation.report import REPORT
 from vidselect_env.experiment.banks import Experiment, make_experiment
-from vidselect_env.experiment.config import changed
 from vidselect_env.experiment.problems import batched, check_options, fields_of, steps_of
 from vidselect_env.experiment.run import HEAD, anchored_config, new_run_folder, run_logger, write_config
 from vidselect_env.experiment.summary import describe_problem
 from vidselect_env.files import clear_leftovers, writable_folder
 from vidselect_env.fitting.head import save_head
+from vidselect_env.fitting.processes import Processes, torchrun_processes
 from vidselect_env.seeding import deterministic
 
 
@@ -66,11 +66,11 @@ def train(config: TrainConfig, settings: Any, *, folder: Path | None = None) -> 
     Args:
         folder: of a run that goes on; None for a new one.
     """
-    with deterministic(config.deterministic):
-        return _train(config, settings, folder)
+    with deterministic(config.deterministic), torchrun_processes(config.classifier.torch_device) as processes:
+        return _train(config, settings, folder, processes)
 
 
-def _train(config: TrainConfig, settings: Any, folder: Path | None) -> Path:
+def _train(config: TrainConfig, settings: Any, folder: Path | None, processes: Processes) -> Path:
     if config.checkpoint_every:
         check_resumable(config.agent)
     if config.agent in REFERENCES:
@@ -80,11 +80,17 @@ def _train(config: TrainConfig, settings: Any, folder: Path | None) -> Path:
     resumed = folder is not None
     name = config.agent.replace(":", ".")
     if isinstance(settings, DSNConfig) and settings.joint:
-        return train_jointly(config, settings, folder=folder or new_run_folder(config.runs, name), resumed=resumed)
+        folder = folder or processes.told(new_run_folder(config.runs, name) if processes.is_first else Path())
+        return train_jointly(config, settings, folder=folder, resumed=resumed, processes=processes)
+    if processes.count > 1:
+        raise ValueError(
+            f"agent {config.agent!r} is trained by one process, not by {processes.count}: start it without torchrun; "
+            "several train a classifier, or dsn with --joint"
+        )
     if not resumed:
         writable_folder(config.runs)  # before minutes of work that it would lose
     experiment = make_experiment(config, signals=fields_of(config.problem, needs), needs=needs)
-    config = changed(config, candidates=experiment.config.grid.candidates)
+    config = dataclasses.replace(config, grid=experiment.config.grid)  # with a number of candidates
     folder = folder or new_run_folder(config.runs, name)
     logger = run_logger(folder)
     env = RecordRollouts(batched(experiment.train_problem(needs), num_envs=config.num_envs), logger)

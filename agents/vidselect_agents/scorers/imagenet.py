@@ -5,16 +5,15 @@ Shapes: T frames of a skim, 3 channels each.
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vidselect_agents.scorers.candidates import R2D
 from vidselect_classifiers.base import IMAGENET_STD
+from vidselect_env.files import check_regular
 
 _NAMES = {"conv1.": "stem.0.", "bn1.": "stem.1."} | {f"layer{number + 1}.": f"stages.{number}." for number in range(4)}
 
@@ -66,10 +65,11 @@ def _own_name(name: str) -> str:
 
 def _read(path: Path) -> dict[str, Tensor]:
     try:
+        check_regular(path)
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, weights_only=True, map_location="cpu")
-    except (OSError, SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
+    except Exception as error:  # whatever a damaged file makes of its readers
         raise ValueError(f"weights {str(path)!r} cannot be read: {error}") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"weights {str(path)!r} must be a state dict: names and tensors")

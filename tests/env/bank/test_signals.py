@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,12 +13,13 @@ import torch
 
 from vidselect_classifiers import make_classifier
 from vidselect_env.bank import BankSpec, ClipBank, SignalSpec, SkimSpec, bank_spec, build_bank
-from vidselect_env.bank.decode import decode_video
+from vidselect_env.bank.decode import _visual_signals, decode_video
+from vidselect_env.bank.dtypes import dtype_of
 from vidselect_env.datasets import VideoDataset, load_dataset
 from vidselect_env.datasets.synthetic import synthetic_dataset
 from vidselect_env.envs.sources import BankSource, LiveSource
 from vidselect_env.video import decode
-from vidselect_env.video.compressed import read_compressed
+from vidselect_env.video.compressed import CompressedSignals, read_compressed
 from vidselect_env.video.decode import FrameSize
 
 SIGNALS = SignalSpec(num_frames=2, cells=(3, 4), resize=(16, 16), crop=(16, 16))
@@ -64,6 +66,36 @@ def test_a_bank_holds_the_signals_of_every_candidate(tmp_path, sounding):
     assert torch.equal(bank.field("residual").take(rows).flatten(0, 1).short(), alone.residual.clamp(-128, 127))
     assert torch.equal(bank.field("intra").take(rows), alone.intra[[1, 3]])
     assert bank.field("mel").joined().isfinite().all()
+
+
+def test_residuals_are_whole_in_16_bits(tmp_path, sounding):
+    wide = dataclasses.replace(SIGNALS, residual_bits=16)
+    banks = [build(tmp_path / str(bits), sounding, signals=each) for bits, each in ((8, SIGNALS), (16, wide))]
+    narrow, whole = (bank.field("residual").joined() for bank in banks)
+    assert (narrow.dtype, whole.dtype) == (torch.int8, torch.int16)
+    assert torch.equal(narrow.short(), whole.clamp(-128, 127))
+    # A bank of 8 bits is called what it was before there was the choice, and read from what it says.
+    said = banks[0].spec.to_json()
+    assert "residual_bits" not in said["signals"]
+    assert BankSpec.from_json(said) == banks[0].spec
+    assert BankSpec.from_json(banks[1].spec.to_json()).signals == wide
+    with pytest.raises(ValueError, match=r"residual_bits \(12\) must be 8 or 16"):
+        SignalSpec(residual_bits=12)
+
+
+class Watched:
+    """A watcher that saw one frame, of whose residual three values are known."""
+
+    def signals(self) -> CompressedSignals:
+        return CompressedSignals(torch.zeros(1, 2, 3, 4), torch.tensor([-255, 5, 200]).short()[None], None, None)
+
+
+def test_8_bits_cut_off_what_16_hold(sounding):
+    for bits, expected in ((8, [-128, 5, 127]), (16, [-255, 5, 200])):
+        spec, _ = spec_of(sounding, fields=("residual",), signals=dataclasses.replace(SIGNALS, residual_bits=bits))
+        found = _visual_signals(Watched(), torch.tensor([[7, 7]]), spec)  # type: ignore[arg-type]
+        assert found["residual"].tolist() == [[expected, expected]]
+        assert found["residual"].dtype == dtype_of("residual", spec)
 
 
 def test_clips_are_the_same_with_and_without_signals(tmp_path, sounding):

@@ -5,7 +5,7 @@ Shapes: B videos of a batch, K candidates of each, V videos in all, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -50,5 +50,7 @@ class Source(Protocol):
     def truth(self, videos: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor] | None:
         """Where candidates (B, K) lie and where the action is, in seconds: (B, K, 2) and (B, A, 2); None if unknown."""
 
-    def prefetch(self, videos: Tensor) -> None:
-        """These videos (B,) will be asked for next."""
+    def prefetch(
+        self, videos: Tensor, *, fields: Sequence[str] = (), candidates: Callable[[], Tensor] | None = None
+    ) -> None:
+        """These videos (B,) will be asked for next; `fields` will be looked at, of what `candidates` gives, (B, K)."""

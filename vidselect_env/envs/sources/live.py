@@ -6,7 +6,7 @@ Shapes: B videos of a batch, K candidates of each, C classes.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
@@ -37,7 +37,8 @@ class LiveSource:
         keep_videos: decoded videos kept in memory; three batches are, if that is more.
         views: of each clip, whose probabilities are averaged: `centre`, `three` or `ten` crops.
         whole_frames: keep more of a frame than the centre crop, for `training_clips` that crop elsewhere.
-        mixed_precision: bfloat16 on a GPU, where networks of 3D convolutions also run channels-last.
+        mixed_precision: bfloat16 on a GPU, where networks of 3D convolutions then run channels-last, as they always do
+            on a CPU.
 
     Raises:
         VideoError: when a video that cannot be read is asked for.
@@ -69,7 +70,7 @@ class LiveSource:
         self.device = torch.device(device)
         self.classifier = classifier.to(self.device)
         self._mixed = mixed_precision and self.device.type == "cuda"
-        if self._mixed:
+        if self._mixed or self.device.type == "cpu":
             self.classifier.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self._said_last: tuple[int, dict[tuple[int, int], int], ClipOutput] | None = None
         self.targets = targets_of([video.labels for video in dataset.videos], len(dataset.class_names)).to(self.device)
@@ -158,7 +159,9 @@ class LiveSource:
     def truth(self, videos: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor] | None:
         return None
 
-    def prefetch(self, videos: Tensor) -> None:
+    def prefetch(
+        self, videos: Tensor, *, fields: Sequence[str] = (), candidates: Callable[[], Tensor] | None = None
+    ) -> None:
         self._batch = max(self._batch, len(videos))
         for video in videos.tolist():
             if video not in self._decoded:
@@ -201,7 +204,12 @@ class LiveSource:
     def _views(self, video: int, clip: int) -> Tensor:
         """The crops of one clip, (X, T, 3, H, W)."""
         frames = self._video(video).clips[clip]
-        return view_crops(frames, self.spec.clip_crop, views=self.views) if self.whole_frames else frames[None]
+        if not self.whole_frames:
+            return frames[None]
+        crops = view_crops(frames, self.spec.clip_crop, views=self.views)
+        if self.views == "ten" and self.classifier.geometry.modality == "flow":
+            crops[5:, :, 0] = -crops[5:, :, 0]  # mirrored, what went to the right goes to the left
+        return crops
 
     def _classifier_version(self) -> int:
         """Changes with every change in place of the classifier's numbers, and with its mode."""

@@ -5,7 +5,7 @@ Shapes: L candidates of the grid, K candidates of a context.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -69,5 +69,7 @@ class LookSource:
     def truth(self, videos: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor] | None:
         return None
 
-    def prefetch(self, videos: Tensor) -> None:
+    def prefetch(
+        self, videos: Tensor, *, fields: Sequence[str] = (), candidates: Callable[[], Tensor] | None = None
+    ) -> None:
         """Nothing to do: there is one video."""
