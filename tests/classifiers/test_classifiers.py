@@ -14,6 +14,7 @@ from vidselect_classifiers import CLASSIFIERS, ClipClassifier, ClipGeometry, Cli
 
 # The smallest clips that each network takes (tiny_r3d and mvit_v2_s: their own).
 RESNETS_50 = ("resnet3d_18_modified", "resnet3d_50", "i3d_r50", "r2plus1d_50")
+SLOWFAST = ("slowfast_4x16_r50", "slowfast_8x8_r50", "slowfast_8x8_r18")
 X3D = ("x3d_xs", "x3d_s", "x3d_m", "x3d_l", "x3d_xl")
 SMALL: dict[str, dict[str, Any]] = {
     "s3d": {"num_frames": 14, "crop": (209, 209)},
@@ -22,6 +23,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "frame_resnet18": {"crop": (64, 64)},
     "frame_resnet50": {"crop": (64, 64)},
     **{name: {"crop": (64, 64)} for name in ("tsn_resnet18", "tsn_resnet50", "tsn_resnet101", "tsn_bn_inception")},
+    **{name: {"crop": (64, 64)} for name in ("tsm_resnet50", *SLOWFAST)},
     **{
         name: {"num_frames": 4, "crop": (32, 32)}
         for name in ("r3d_18", "r3d_34", "mc3_18", "r2plus1d_18", "r2plus1d_34", *RESNETS_50, *X3D)
@@ -40,7 +42,8 @@ FEATURE_DIMS = {
     "tsn_bn_inception": 1024,
     "resnet3d_18_modified": 1024,
     "resnet3d_50": 1024,
-    **dict.fromkeys(("i3d_r50", "r2plus1d_50", *X3D), 2048),
+    **dict.fromkeys(("i3d_r50", "r2plus1d_50", "tsm_resnet50", *X3D), 2048),
+    **dict.fromkeys(SLOWFAST, 2304),
 }
 NUM_CLASSES = 7
 
@@ -84,8 +87,11 @@ def test_logits_are_those_of_the_networks_own_forward(name: str) -> None:
     inputs = classifier.preprocess(clips[:1])
     if name.startswith(("frame_", "tsn_")):
         inputs = inputs.squeeze(2)
+    if name.startswith("tsm_"):  # its forward takes the frames of a clip as so many pictures
+        inputs = inputs.transpose(1, 2).flatten(0, 1)
     with torch.inference_mode():
-        torch.testing.assert_close(classifier.network(inputs), output.logits[:1], atol=1e-4, rtol=1e-4)
+        logits = classifier.network(inputs).mean(0, keepdim=True)
+    torch.testing.assert_close(logits, output.logits[:1], atol=1e-4, rtol=1e-4)
 
 
 @every_classifier

@@ -54,7 +54,7 @@ def short(tmp_path_factory, make_video):
 @pytest.fixture(scope="module")
 def bank(short, tmp_path_factory):
     dataset, classifier, spec, seen = short
-    built = build_bank(tmp_path_factory.mktemp("bank"), dataset, classifier, spec=spec, progress=False)
+    built = build_bank(tmp_path_factory.mktemp("bank"), dataset, classifier, spec=spec, batch_size=64, progress=False)
     assert sum(seen) == 2 * DIFFERENT
     return built
 

@@ -38,7 +38,7 @@ def test_it_learns_when_to_stop(ppo, make_bank):
     """At such a price at least not to look at everything."""
     bank = make_bank(num_videos=4, num_clips=6)
     args = ppo.Args(env_id="VideoClipSearch-v0", total_timesteps=15_000)
-    history = ppo.train(args, bank=bank, num_candidates=6, observation="features", price=0.3)
+    history = ppo.train(args, bank=bank, frames=6, observation="features", price=0.3)
     assert np.isfinite(history).all()
     assert np.mean(history[-3:]) > history[0] + 0.2
 

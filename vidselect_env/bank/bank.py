@@ -240,7 +240,7 @@ def open_bank(folder: str | Path, *, verify: bool = False, root: str | Path | No
     check = check_remote_shard if remote else _check_file
     for name, entry in zip(names, manifest.shards, strict=True):
         check(name, entry.size_bytes, verify=verify)
-    read = [(read_remote_shard if remote else _read_file)(name, spec) for name in names]
+    read = [read_remote_shard(name, spec) if remote else format.read_shard(Path(name), spec) for name in names]
     if manifest.skipped != tuple(skipped for shard in read for skipped in shard.skipped):
         raise BankError(f"the manifest of {str(folder)!r} and its shards name other videos as skipped")
     found = [(name, shard) for name, shard in zip(names, read, strict=True) if shard.videos]
@@ -272,10 +272,6 @@ def _rows(name: str, found: Sequence[tuple[str, format.Shard]], fetching: Fetche
     if fetching is not None:
         return FetchedRows(parts, name=name, shards=fetching)
     return field_rows(parts, files=[Path(file) for file, _ in found], name=name)
-
-
-def _read_file(file: str, spec: BankSpec) -> format.Shard:
-    return format.read_shard(Path(file), spec)
 
 
 def _check_file(name: str, size_bytes: int, *, verify: bool) -> None:

@@ -121,7 +121,8 @@ def test_what_does_not_fit_is_done_again(tmp_path, videos, monkeypatch, at_once,
 def test_ctrl_c_loses_a_moment_of_classification(tmp_path, videos, monkeypatch):
     """All videos are one shard; a batch takes half a second here."""
     program = f"""
-import sys, time, torch
+import signal, sys, time, torch
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 torch.set_num_threads(1)
 from pathlib import Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 import torch
@@ -97,6 +98,9 @@ def test_what_an_environment_shows_next_is_read_by_a_thread_meanwhile(
             observations.append(env.step(torch.zeros(4, dtype=torch.int64))[0])
     for first, second in zip(*shown, strict=True):
         assert torch.equal(first, second)
+    deadline = time.monotonic() + 10
+    while len(readers) < 7 and time.monotonic() < deadline:
+        time.sleep(0.01)
     here = [reader for reader in readers if reader is threading.current_thread()]
     assert len(here) == 1  # the first observation; nobody could know of it
     assert len(readers) == 7  # the first, the five that were stepped to, and the next
