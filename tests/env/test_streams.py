@@ -65,7 +65,7 @@ def film(tmp_path_factory, colours) -> Path:
 
 
 @pytest.fixture
-def heard_of(colours) -> Callable[..., list[Heard]]:
+def heard_of(film, colours) -> Callable[..., list[Heard]]:
     """What is heard of the film as a stream."""
 
     def hear(*, kind="mpegts", speed=0.0, window_s=2.0, every_s=1.0, drop=False, seconds=0.0) -> list[Heard]:
@@ -84,7 +84,7 @@ def heard_of(colours) -> Callable[..., list[Heard]]:
 
 
 @pytest.fixture
-def of_file(colours) -> Callable[..., list[Decision]]:
+def of_file(film, colours) -> Callable[..., list[Decision]]:
     """The decisions about the same film as a file."""
 
     def decide(**options: Any) -> list[Decision]:

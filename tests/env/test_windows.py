@@ -48,7 +48,7 @@ def test_windows_cover_a_video_to_its_end():
 
 
 @pytest.fixture
-def decided(colours) -> Callable[..., list[Decision]]:
+def decided(film, colours) -> Callable[..., list[Decision]]:
     """The decisions about the film's windows."""
 
     def decide(**options: Any) -> list[Decision]:
