@@ -152,7 +152,7 @@ def losses(runs: Path) -> list[float]:
         return [float(row["train/loss"]) for row in csv.DictReader(stream)]
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_two_processes_have_the_loss_curve_of_one_with_twice_the_batch(video_folder, tmp_path):
     # At a small learning rate: at a large one what is rounded differently grows, and the curves of two batches in
     # another order part just so.

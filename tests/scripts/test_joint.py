@@ -47,7 +47,7 @@ def wait_for_checkpoint(runs: Path) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_a_joint_run_that_is_killed_ends_with_the_same_bytes_and_serves_its_own_classifier(
     tmp_path, video_folder, kill_all
 ):

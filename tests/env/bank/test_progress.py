@@ -78,7 +78,9 @@ def videos(tmp_path, video_folder) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("crops", "stops"), [(1, (1, 2, 3, 1)), (1, (7,)), (10, (9, 31))])
+@pytest.mark.parametrize(
+    ("crops", "stops"), [(1, (1, 2, 3, 1)), (1, (7,)), pytest.param(10, (9, 31), marks=pytest.mark.campaign)]
+)
 def test_who_is_stopped_goes_on_where_he_was_to_the_same_bytes(tmp_path, videos, monkeypatch, at_once, crops, stops):
     build(tmp_path / "whole", videos, crops=crops)
     classified = 0
