@@ -130,11 +130,17 @@ def main() -> None:
             shards(config, Path(folder))
 
 
+def options_of(config: Any) -> dict[str, Any]:
+    """Of both builds, as `vidselect bank` hands them on."""
+    batch_size = None if config.batch_size == "auto" else config.batch_size
+    return {"batch_size": batch_size, "shard_videos": config.shard_videos, "progress": False}
+
+
 def same(config: SameConfig, folder: Path) -> None:
     """Build a bank locally and on two machines, and compare every file."""
     dataset, classifier = load(config), config.make_classifier()
     spec = spec_of(config, dataset, classifier)
-    options: dict[str, Any] = {"batch_size": config.batch_size, "shard_videos": config.shard_videos, "progress": False}
+    options = options_of(config)
     build_bank(folder / "local", dataset, classifier, spec=spec, **options)
     with two_machines():
         engine = RayEngine(num_actors=config.classifier_actors or 2, decoders_per_actor=config.decoders_per_actor)
@@ -159,7 +165,7 @@ def speed(config: SpeedConfig, folder: Path) -> None:
     """Build a bank locally and on Ray, in turn."""
     dataset, classifier = load(config), config.make_classifier()
     spec = spec_of(config, dataset, classifier)
-    options: dict[str, Any] = {"batch_size": config.batch_size, "shard_videos": config.shard_videos, "progress": False}
+    options = options_of(config)
     _CONSOLE.print(of_videos(dataset, spec))
     ratios = []
     for number in range(config.rounds):
