@@ -19,7 +19,7 @@ from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoard
 
 from vidselect_env.datasets import anchored
 from vidselect_env.experiment.config import ExperimentConfig, changed
-from vidselect_env.files import make_folder, read_text, write_json
+from vidselect_env.files import make_folder, naming, read_text, write_json
 
 _Config = TypeVar("_Config", bound=ExperimentConfig)
 CONFIG, HEAD = "config.json", "head.safetensors"
@@ -124,13 +124,27 @@ def memory_used() -> str:
     return words
 
 
+class _RunLogger(Logger):
+    """Names the run's folder where a disk is full."""
+
+    def dump(self, step: int = 0) -> None:
+        with naming(self.dir or "."):
+            super().dump(step)
+
+    def close(self) -> None:
+        with naming(self.dir or "."):
+            super().close()
+
+
 def run_logger(folder: Path) -> Logger:
     """Writes `metrics.csv` and TensorBoard events into a run folder; an earlier `metrics.csv` is numbered."""
     metrics = folder / "metrics.csv"
     if metrics.exists():  # of a run that is resumed
         earlier = len(list(folder.glob("metrics-*.csv"))) + 1
         metrics.rename(folder / f"metrics-{earlier}.csv")
-    return Logger(str(folder), [CSVOutputFormat(str(folder / "metrics.csv")), TensorBoardOutputFormat(str(folder))])
+    with naming(folder):
+        formats = [CSVOutputFormat(str(folder / "metrics.csv")), TensorBoardOutputFormat(str(folder))]
+    return _RunLogger(str(folder), formats)
 
 
 def _commit() -> str | None:
