@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +71,11 @@ def write_aside(path: str | Path, write: Callable[[Path], object]) -> None:
     path = Path(path)
     aside = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        aside.touch()  # with the umask's permissions: safetensors would give 0600 to a file that it makes
-        write(aside)
-        _sync(aside)
-        os.replace(aside, path)
-    except OSError as error:
-        if error.filename is not None:
-            raise
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        with naming(path):
+            aside.touch()  # with the umask's permissions: safetensors would give 0600 to a file that it makes
+            write(aside)
+            _sync(aside)
+            os.replace(aside, path)
     except (SafetensorError, RuntimeError) as error:  # what writers in Rust and C++ make of a disk that is full
         raise OSError(f"cannot write {str(path)!r}: {error}") from error
     finally:
@@ -142,6 +140,17 @@ def read_text(path: str | Path) -> str:
     return read_bytes(path).decode("utf-8")
 
 
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """An `OSError` that names no file, as of a write to one that is open, names this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
 def sha256_of(file: Path) -> str:
     """Hash of a file's bytes."""
     digest = hashlib.sha256()
@@ -160,7 +169,8 @@ def _save(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | Non
 def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        with naming(path):
+            os.fsync(handle)
     finally:
         os.close(handle)
 

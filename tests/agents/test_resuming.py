@@ -13,6 +13,7 @@ from vidselect_env.envs.clip_select import ClipSelectProblem
 from vidselect_env.envs.frame_select import FrameSelectProblem
 from vidselect_env.envs.sources import BankSource
 from vidselect_env.envs.wrappers import RecordRollouts
+from vidselect_env.experiment.run import run_logger
 
 STEPS, NUM_ENVS = 40, 4
 SETTINGS: dict[str, dict] = {
@@ -80,6 +81,20 @@ def test_a_stopped_training_goes_on_to_the_same_weights_and_the_same_log(tmp_pat
         assert torch.equal(value, wanted[key]), key
     lines = {line["time/total_timesteps"]: line for line in (*before.lines, *after.lines)}
     assert list(lines.values()) == unbroken.lines
+
+
+def test_a_training_that_was_stopped_after_its_last_checkpoint_writes_its_last_line(tmp_path, make_bank):
+    """What was recorded before is written, though nothing is recorded again."""
+    agent, env, _, checkpoints = begin("dsn", make_bank(), tmp_path, every=STEPS)
+    agent.learn(env, STEPS, callback=lambda agent: checkpoints.write_if_due(agent) is None)
+    agent, env, _, _ = begin("dsn", make_bank(), tmp_path, every=STEPS)
+    logger = run_logger(tmp_path)
+    assert Checkpoints(tmp_path, env, logger, every=STEPS).resume(agent) is not None
+    logger.dump(STEPS)
+    logger.close()
+    header, line = (tmp_path / "metrics.csv").read_text().splitlines()
+    assert "train/loss" in header
+    assert line
 
 
 @pytest.mark.parametrize("name", ["ppo", "search", "random"])

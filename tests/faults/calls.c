@@ -3,6 +3,7 @@
  * are recorded and never fail. */
 
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -184,12 +185,33 @@ ssize_t writev(int handle, const struct iovec *parts, int number) {
     return whole;
 }
 
+/* What is synced: a file's bytes, or the names in a folder, a line each. Written out, since some libraries rename by
+ * system calls of their own, which nothing here sees. */
+static void record_sync(const char *path) {
+    struct stat about;
+    char *data = NULL;
+    size_t size = 0;
+    if (log_fd < 0 || stat(path, &about)) return;
+    FILE *stream = open_memstream(&data, &size);
+    DIR *folder = S_ISDIR(about.st_mode) ? opendir(path) : NULL;
+    for (struct dirent *entry; folder && (entry = readdir(folder));) fprintf(stream, "%s\n", entry->d_name);
+    if (folder) closedir(folder);
+    int file = folder ? -1 : (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY);
+    char block[1 << 16];
+    for (ssize_t got; file >= 0 && (got = syscall(SYS_read, file, block, sizeof(block))) > 0;)
+        fwrite(block, 1, (size_t)got, stream);
+    if (file >= 0) syscall(SYS_close, file);
+    fclose(stream);
+    record("sync", path, "", 0, data, size);
+    free(data);
+}
+
 static int synced(int handle, long call) {
     char path[PATH_MAX];
     if (!of_handle(handle, path)) return (int)syscall(call, handle);
     if (fails()) return -1;
     int done = (int)syscall(call, handle);
-    if (!done) record("sync", path, "", 0, NULL, 0);
+    if (!done) record_sync(path);
     return done;
 }
 int fsync(int handle) { return synced(handle, SYS_fsync); }

@@ -133,8 +133,8 @@ def run_here(task: dict[str, Any]) -> dict[str, Any]:
 def draw_nothing() -> None:
     """Pictures of one pixel, written as matplotlib writes its own."""
 
-    def blank(figure: Any, path: Any, **_: Any) -> None:
-        PIL.Image.new("RGB", (1, 1)).save(path)
+    def blank(figure: Any, path: Any, *, format: str, **_: Any) -> None:
+        PIL.Image.new("RGB", (1, 1)).save(path, format=format)
 
     matplotlib.figure.Figure.savefig = blank  # type: ignore[method-assign]
 

@@ -61,11 +61,12 @@ def count_all(count_trial, suite: str, trials: int, broken: list[str]) -> None:
 
 
 def check_message(ended: dict) -> None:
-    """Exit status 2, and one line that says what went wrong."""
+    """Exit status 2, and one line that says what went wrong with which file."""
     assert ended["status"] == 2, ended
     assert "Traceback" not in ended["stderr"], ended["stderr"]
     lines = [line for line in ended["stderr"].replace("\r", "\n").splitlines() if line.startswith("error: ")]
     assert len(lines) == 1, ended["stderr"]
+    assert "out" in lines[0], lines
 
 
 def check_unfinished_bank(folder: Path) -> None:
@@ -194,7 +195,7 @@ class Disk:
         elif done.what == "rename":
             self.now[done.other] = self.now.pop(done.path)
         elif done.what == "sync":
-            self.sync(done.path)
+            self.sync(done.path, done.data)
         else:
             self.change(done)
 
@@ -209,17 +210,21 @@ class Disk:
             file.now = file.now.ljust(done.place, b"\0")
             file.now[done.place : done.place + len(done.data)] = done.data
 
-    def sync(self, path: str) -> None:
+    def sync(self, path: str, data: bytes) -> None:
+        """data: the file's bytes, or the folder's names: safetensors renames its own file without being seen."""
         file = self.now[path]
         if file is not None:
-            file.kept = bytes(file.now)
+            file.now, file.kept = bytearray(data), data
             return
+        names = {os.path.join(path, name) for name in data.decode().splitlines()}
         inside = {each for each in (*self.now, *self.kept) if os.path.dirname(each) == path}
         for each in inside:
+            if each not in names:
+                self.now.pop(each, None)
             if each in self.now:
                 self.kept[each] = self.now[each]
             else:
-                del self.kept[each]
+                self.kept.pop(each, None)
 
     def left(self, *, names_kept: bool) -> dict[str, bytes | None]:
         """From each path under the root to its bytes after a loss of power; None is a folder."""

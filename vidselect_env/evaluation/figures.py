@@ -22,6 +22,7 @@ from vidselect_env.evaluation.evaluate import Result, selection_of
 from vidselect_env.evaluation.metrics import mean_and_interval
 from vidselect_env.evaluation.references import Reference
 from vidselect_env.evaluation.table import grouped
+from vidselect_env.files import write_aside
 from vidselect_env.video.motion import motion_curve
 from vidselect_env.video.sampling import salience
 
@@ -50,7 +51,7 @@ def plot_sweep(
         axes.set_xlabel("GMACs a video, scorer and classifier")
     axes.set_ylabel("Top-1 (%)")
     axes.legend(fontsize=8)
-    figure.savefig(path, dpi=130)
+    save_figure(figure, path, dpi=130)
 
 
 def plot_costs(results: Sequence[Result], path: Path, *, squares: Collection[str] = ()) -> None:
@@ -64,7 +65,7 @@ def plot_costs(results: Sequence[Result], path: Path, *, squares: Collection[str
     axes.set_xlabel("GMACs a video, scorer and classifier")
     axes.set_ylabel("Top-1 (%)")
     axes.legend(fontsize=8)
-    figure.savefig(path, dpi=130)
+    save_figure(figure, path, dpi=130)
 
 
 def chosen_shares(selector: Selector | Reference, problem: SelectionProblem) -> Tensor:
@@ -89,7 +90,7 @@ def plot_places(selectors: Mapping[str, Selector | Reference], problem: Selectio
     axes.set_ylabel("chosen, of the candidates there (%)")
     axes.set_ylim(bottom=0)
     axes.legend(fontsize=8)
-    figure.savefig(path, dpi=130)
+    save_figure(figure, path, dpi=130)
 
 
 @runtime_checkable
@@ -118,7 +119,7 @@ def plot_ranked(scorer: Scorer, problem: SelectionProblem, path: Path, *, num_vi
             axes.imshow(picture.permute(1, 2, 0).numpy())
             axes.set_title(f"{'highest' if place < number else 'lowest'}: {of_video[candidate]:.2f}", fontsize=8)
             axes.axis("off")
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path, dpi=110)
 
 
 def plot_motion(
@@ -153,7 +154,7 @@ def plot_motion(
         axes.axvspan(start, end, alpha=0.25, color="tab:red", label="chosen clips" if number == 0 else None)
     axes.set_xlabel("frame")
     axes.legend(fontsize=8)
-    figure.savefig(path, dpi=130)
+    save_figure(figure, path, dpi=130)
 
 
 def plot_bins(num_bins: Tensor, path: Path) -> None:
@@ -164,7 +165,12 @@ def plot_bins(num_bins: Tensor, path: Path) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("maps kept by similarity guided sampling")
     axes.set_ylabel("clips")
-    figure.savefig(path, dpi=130)
+    save_figure(figure, path, dpi=130)
+
+
+def save_figure(figure: Figure, path: Path, *, dpi: int) -> None:
+    """Write a picture, whole or not at all."""
+    write_aside(path, lambda aside: figure.savefig(aside, dpi=dpi, format=path.suffix[1:]))
 
 
 def _figure() -> tuple[Figure, Any]:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
 
-from vidselect_env.files import make_folder, read_text, write_json
+from vidselect_env.files import make_folder, naming, read_text, write_json
 
 CONFIG, HEAD = "config.json", "head.safetensors"
 WEIGHTS = "weights.safetensors"  # of a classifier that the run trained
@@ -109,13 +109,27 @@ def memory_used() -> str:
     return words
 
 
+class _RunLogger(Logger):
+    """Names the run's folder where a disk is full."""
+
+    def dump(self, step: int = 0) -> None:
+        with naming(self.dir or "."):
+            super().dump(step)
+
+    def close(self) -> None:
+        with naming(self.dir or "."):
+            super().close()
+
+
 def run_logger(folder: Path) -> Logger:
     """Writes `metrics.csv` and TensorBoard events into a run folder; an earlier `metrics.csv` is numbered."""
     metrics = folder / "metrics.csv"
     if metrics.exists():  # of a run that is resumed
         earlier = len(list(folder.glob("metrics-*.csv"))) + 1
         metrics.rename(folder / f"metrics-{earlier}.csv")
-    return Logger(str(folder), [CSVOutputFormat(str(folder / "metrics.csv")), TensorBoardOutputFormat(str(folder))])
+    with naming(folder):
+        formats = [CSVOutputFormat(str(folder / "metrics.csv")), TensorBoardOutputFormat(str(folder))]
+    return _RunLogger(str(folder), formats)
 
 
 def _commit() -> str | None:

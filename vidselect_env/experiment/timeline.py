@@ -89,6 +89,8 @@ def plot_timeline(path: Path, spans: Sequence[Span], class_names: Sequence[str])
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # half a second to import
     from matplotlib.figure import Figure
 
+    from vidselect_env.evaluation.figures import save_figure
+
     seen = [label for label in range(len(class_names)) if any(span.label == label for span in spans)]
     figure = Figure(figsize=(10, 1.2 + 0.35 * len(seen)), layout="constrained")
     FigureCanvasAgg(figure)
@@ -101,4 +103,4 @@ def plot_timeline(path: Path, spans: Sequence[Span], class_names: Sequence[str])
     axes.set_yticks(range(len(seen)), [class_names[label] for label in seen])
     axes.set_xlim(0, max((span.end_s for span in spans), default=1))
     axes.set_xlabel("seconds")
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path, dpi=110)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 COMMANDS = {
     "train": "train an agent, and report what its choice of clips buys",
@@ -44,6 +46,9 @@ def _enter(name: str, *arguments: str) -> None:
     What a user can cause is one line on stderr and exit status 2; `--debug` among the arguments shows the traceback.
     """
     debug = "--debug" in arguments
+    before = threading.excepthook
+    if not debug:
+        threading.excepthook = _without_writers(before)
     try:
         options = importlib.import_module(f"vidselect_agents.commands.options.{name}")
         config = options.parse([argument for argument in arguments if argument != "--debug"])
@@ -55,6 +60,18 @@ def _enter(name: str, *arguments: str) -> None:
         if debug:
             traceback.print_exc()
         refuse(" ".join(str(error).split()) or type(error).__name__)
+    finally:
+        threading.excepthook = before
+
+
+def _without_writers(before: Callable[[Any], object]) -> Callable[[Any], None]:
+    """What says nothing of an error in TensorBoard's thread: the next call that logs raises it again."""
+
+    def hook(args: Any) -> None:
+        if not type(args.thread).__module__.startswith("tensorboard"):
+            before(args)
+
+    return hook
 
 
 def refuse(message: str) -> None:

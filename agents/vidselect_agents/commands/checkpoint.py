@@ -57,6 +57,8 @@ class Checkpoints:
             agent.resume(state["agent"])
             self.logger.name_to_value.update(state["logger"]["values"])
             self.logger.name_to_count.update(state["logger"]["counts"])
+            # Without them what was recorded before, and is not again, cannot be written.
+            self.logger.name_to_excluded.update(dict.fromkeys(state["logger"]["values"], ("",)))
         except Exception as error:  # whatever a damaged file makes of its readers
             raise ValueError(f"checkpoint {str(self.file)!r} cannot be taken up: {error}") from error
         if self.every:

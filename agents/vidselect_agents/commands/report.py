@@ -27,6 +27,7 @@ from vidselect_env.evaluation.report import sweep_budgets, write_report
 from vidselect_env.evaluation.table import print_table, write_csv
 from vidselect_env.experiment.banks import Experiment
 from vidselect_env.experiment.run import memory_used
+from vidselect_env.files import write_aside
 
 
 def report(folder: Path, agent: Any, experiment: Experiment, *, name: str, seed: int, facts: Mapping[str, Any]) -> None:
@@ -86,7 +87,7 @@ def draw_pictures(folder: Path, agent: Selector, test: SelectionProblem, *, name
     """The pictures of a report, drawn into its folder: captions, and their files."""
     context = torch.zeros(1, dtype=torch.int64, device=test.source.device)
     sheet = contact_sheet(test, context, selection_of(agent, test, context))
-    Image.fromarray(sheet).save(folder / "selection.png")
+    write_aside(folder / "selection.png", lambda aside: Image.fromarray(sheet).save(aside, format="PNG"))
     plot_places({name: agent, "oracle": REFERENCES["oracle"]()}, test, folder / "places.png")
     pictures = {
         "The candidates of one video, chosen ones framed": "selection.png",
