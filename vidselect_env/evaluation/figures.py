@@ -21,7 +21,7 @@ from vidselect_env.envs.render import thumbnails, video_index
 from vidselect_env.evaluation.evaluate import Result, selection_of
 from vidselect_env.evaluation.metrics import mean_and_interval
 from vidselect_env.evaluation.references import Reference
-from vidselect_env.evaluation.table import grouped
+from vidselect_env.evaluation.table import MAP, TOP1, grouped
 from vidselect_env.files import write_aside
 from vidselect_env.video.motion import motion_curve
 from vidselect_env.video.sampling import salience
@@ -33,25 +33,38 @@ NUM_RANKED = 3
 def plot_sweep(
     sweep: Mapping[int, Sequence[Result]], *, against: str, path: Path, dashed: Collection[str] = ()
 ) -> None:
-    """Top-1 against `clips` chosen or `gmacs` a video, a line a selector; those named in `dashed` are dashed."""
-    figure, axes = _figure()
-    for name in dict.fromkeys(result.selector for results in sweep.values() for result in results):
-        line = [(number, result) for number, results in sweep.items() for result in results if result.selector == name]
-        results = [result for _, result in line]
-        across = [number for number, _ in line] if against == "clips" else [result.gmacs for result in results]
-        style = "--" if name in dashed else "-"
-        axes.plot(across, [100 * result.top1 for result in results], style, marker="o", ms=3, label=name)
+    """Top-1, and mAP beside it, against `clips` chosen or `gmacs` a video, a line a selector (DSN, Fig. 4).
+
+    Several results of a selector for one number are of several seeds: their mean, with its interval. Selectors named
+    in `dashed` are dashed.
+    """
+    figure, both = _figure(columns=2)
+    by_number = {number: grouped(results) for number, results in sweep.items()}
+    for name in dict.fromkeys(name for groups in by_number.values() for name in groups):
+        line = [(number, groups[name]) for number, groups in by_number.items() if name in groups]
+        costs = [sum(result.gmacs for result in results) / len(results) for _, results in line]
+        across = [number for number, _ in line] if against == "clips" else costs
+        for axes, column in zip(both, (TOP1, MAP), strict=True):
+            points = [mean_and_interval([column.value(result) for result in results]) for _, results in line]
+            means, intervals = zip(*points, strict=True)
+            style = "--" if name in dashed else "-"
+            axes.errorbar(across, means, yerr=intervals, linestyle=style, marker="o", ms=3, capsize=2, label=name)
+    for axes, column in zip(both, (TOP1, MAP), strict=True):
+        _name_budget(axes, against)
+        axes.set_ylabel(f"{column.heading} (%)")
+    both[0].legend(fontsize=8)
+    save_figure(figure, path, dpi=130)
+
+
+def _name_budget(axes: Any, against: str) -> None:
     if against == "clips":
         axes.set_xlabel("clips chosen a video (dense takes all candidates)")
-    else:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.set_xlabel("GMACs a video, scorer and classifier")
-    axes.set_ylabel("Top-1 (%)")
-    axes.legend(fontsize=8)
-    save_figure(figure, path, dpi=130)
+        return
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.set_xlabel("GMACs a video, scorer and classifier")
 
 
 def plot_costs(results: Sequence[Result], path: Path, *, squares: Collection[str] = ()) -> None:
@@ -173,9 +186,10 @@ def save_figure(figure: Figure, path: Path, *, dpi: int) -> None:
     write_aside(path, lambda aside: figure.savefig(aside, dpi=dpi, format=path.suffix[1:]))
 
 
-def _figure() -> tuple[Figure, Any]:
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+def _figure(columns: int = 1) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(6.4 if columns == 1 else 5.4 * columns, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    axes.grid(alpha=0.3)
+    axes = figure.subplots(ncols=columns)
+    for each in [axes] if columns == 1 else axes:
+        each.grid(alpha=0.3)
     return figure, axes

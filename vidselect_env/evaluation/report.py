@@ -56,8 +56,8 @@ def write_report(
         markdown_table(results),
         "Top-1, Top-5 and mAP in percent. GMACs are multiply-adds a video, in units of 1e9 "
         "(the papers call them FLOPs).",
-        "![Top-1 against the number of clips](accuracy_clips.png)",
-        "![Top-1 against cost](accuracy_gmacs.png)",
+        "![Top-1 and mAP against the number of clips](accuracy_clips.png)",
+        "![Top-1 and mAP against cost](accuracy_gmacs.png)",
     ]
     parts += [f"![{caption}]({file})" for caption, file in pictures.items()]
     report = folder / REPORT

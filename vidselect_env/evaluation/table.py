@@ -30,10 +30,12 @@ class Column:
     texts: Mapping[str, str] | None = None
 
 
+TOP1 = Column("Top-1", lambda result: 100 * result.top1, 1)
+MAP = Column("mAP", lambda result: 100 * result.mean_average_precision, 1)
 COLUMNS = (
-    Column("Top-1", lambda result: 100 * result.top1, 1),
+    TOP1,
     Column("Top-5", lambda result: 100 * result.top5, 1),
-    Column("mAP", lambda result: 100 * result.mean_average_precision, 1),
+    MAP,
     Column("clips", lambda result: result.clips_per_video, 1),
     Column("scorer GMACs", lambda result: result.scorer_gmacs, 4),
     Column("classifier GMACs", lambda result: result.classifier_gmacs, 4),

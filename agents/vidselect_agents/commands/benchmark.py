@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from rich.console import Console
 from vidselect_agents.commands.benchmark_jobs import TimedResult, parse_agent, result_file, run_jobs
 from vidselect_agents.commands.options.benchmark import BenchmarkConfig
 from vidselect_agents.registry import UNTRAINED
-from vidselect_env.evaluation.figures import plot_costs
+from vidselect_env.evaluation.figures import plot_costs, plot_sweep
 from vidselect_env.evaluation.metrics import paired_bootstrap
 from vidselect_env.evaluation.references import REFERENCES
 from vidselect_env.evaluation.table import Column, grouped, markdown_table, print_table
@@ -78,11 +79,26 @@ def report(config: BenchmarkConfig, failures: dict[str, str]) -> None:
     write_aside(config.out / "table.md", lambda aside: aside.write_text("\n\n".join(lines) + "\n"))
     write_aside(config.out / "results.csv", lambda aside: _write_csv(aside, results))
     plot_costs(results, config.out / "top1_cost.png", squares=(*UNTRAINED, *REFERENCES))
+    if config.also_kept:
+        sweep = by_budget(results, config.also_kept)
+        plot_sweep(sweep, against="clips", path=config.out / "accuracy_clips.png", dashed=(*UNTRAINED, *REFERENCES))
     title = f"{config.seeds} seeds on {config.data.dataset}, split {config.data.test_split}"
     print_table(results, title=title, extra=columns)
     if failures:
         reasons = "; ".join(f"{agent} failed: {reason}" for agent, reason in failures.items())
         raise ValueError(f"{reasons}. The table has what succeeded; the same command again does what failed")
+
+
+def by_budget(results: Sequence[TimedResult], also_kept: Sequence[int]) -> dict[int, list[TimedResult]]:
+    """Of each further number of kept candidates, the rows `AGENT @ m`, as the agents' own."""
+    return {
+        kept: [
+            dataclasses.replace(each, selector=_agent(each.selector))
+            for each in results
+            if _budget(each.selector) == f" @ {kept}"
+        ]
+        for kept in also_kept
+    }
 
 
 def _differences(results: Sequence[TimedResult]) -> list[Column]:
