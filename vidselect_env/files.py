@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
+from tqdm import tqdm
 
 MOST_TEXT_BYTES = 1 << 28
 
@@ -149,6 +151,27 @@ def naming(path: str | Path) -> Iterator[None]:
         if error.filename is not None:
             raise
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+@contextmanager
+def locked(path: str | Path, *, waiting: str | None = None) -> Iterator[None]:
+    """Hold a lock that is a file; `waiting` is said where another process holds it.
+
+    Raises:
+        OSError: it cannot be made; the message names the file.
+    """
+    lock = FileLock(path)
+    with naming(path):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if waiting is not None:
+                tqdm.write(waiting)
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def sha256_of(file: Path) -> str:

@@ -15,9 +15,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from filelock import FileLock
-
-from vidselect_env.files import cache_dir, writable_folder, write_aside
+from vidselect_env.files import cache_dir, locked, writable_folder, write_aside
 
 _Value = TypeVar("_Value")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -156,7 +154,7 @@ def _make_room(folder: Path, size: int, url: str) -> None:
     bound = float(os.environ.get(FETCHED_GB, DEFAULT_FETCHED_GB)) * 1e9
     if size > bound:
         raise StoreError(f"{url!r} ({size / 1e9:.3g} GB) is larger than {FETCHED_GB} ({bound / 1e9:.3g})")
-    with FileLock(folder / "room.lock"):
+    with locked(folder / "room.lock"):
         there = []
         for file in folder.iterdir():
             try:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from safetensors import SafetensorError
 
-from vidselect_env.files import clear_leftovers, make_folder, write_aside
+from vidselect_env.files import clear_leftovers, locked, make_folder, write_aside
 
 
 def raising(error: Exception):
@@ -72,3 +74,25 @@ def test_every_folder_that_is_made_is_synced_with_the_one_that_it_lies_in(tmp_pa
     assert synced == []
     with pytest.raises(FileExistsError):
         make_folder(tmp_path / "a" / "b", exist_ok=False)
+
+
+def test_a_lock_that_cannot_be_made_names_its_file(tmp_path, monkeypatch):
+    def full(lock, timeout=None):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("vidselect_env.files.FileLock.acquire", full)
+    with pytest.raises(OSError, match=r"No space left on device: .*build\.lock"), locked(tmp_path / "build.lock"):
+        pass
+
+
+def test_who_waits_for_a_lock_says_so(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr("vidselect_env.files.tqdm.write", said.append)
+    with ThreadPoolExecutor(1) as pool:
+        with locked(tmp_path / "a.lock", waiting="waiting"):
+            other = pool.submit(lambda: locked(tmp_path / "a.lock", waiting="waiting").__enter__())
+            while not said:
+                time.sleep(0.01)
+            assert not other.done()
+        other.result(timeout=10)
+    assert said == ["waiting"]

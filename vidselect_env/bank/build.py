@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
-from tqdm import tqdm
 
 from vidselect_classifiers import ClipClassifier, weights_sha256
 from vidselect_classifiers.memory import clips_at_once
@@ -25,7 +23,7 @@ from vidselect_env.bank.shards import BuildBar, Engine, OnError, ThisProcess
 from vidselect_env.bank.spec import SIGNALS, BankError, BankSpec, SignalSpec, SkimSpec
 from vidselect_env.datasets.base import LabelledVideo, VideoDataset
 from vidselect_env.datasets.flow import is_flow
-from vidselect_env.files import cache_dir, clear_leftovers, writable_folder
+from vidselect_env.files import cache_dir, clear_leftovers, locked, writable_folder
 from vidselect_env.stores import is_url
 from vidselect_env.video.clips import ClipGrid
 
@@ -147,13 +145,7 @@ def build_bank(
     if is_whole(folder, spec):
         return _opened(folder, spec)
     writable_folder(folder)
-    lock = FileLock(folder / format.LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        tqdm.write(f"another process builds {str(folder)!r}: waiting for it")
-        lock.acquire()
-    try:
+    with locked(folder / format.LOCK, waiting=f"another process builds {str(folder)!r}: waiting for it"):
         claim_folder(folder, spec)
         clear_leftovers(folder)  # of a builder that was killed: the lock says that none is at work
         groups = [dataset.videos[i : i + shard_videos] for i in range(0, len(dataset), shard_videos)]
@@ -169,8 +161,6 @@ def build_bank(
         if todo or not (folder / format.MANIFEST).exists():
             shards = [_checked(file, group, spec) for file, group in zip(files, groups, strict=True)]
             format.write_manifest(folder, spec, shards)
-    finally:
-        lock.release()
     return _opened(folder, spec)
 
 

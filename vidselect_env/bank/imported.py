@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from filelock import FileLock
 from torch import Tensor
 
 from vidselect_env.bank import format
@@ -24,7 +23,7 @@ from vidselect_env.bank.rows import Rows
 from vidselect_env.bank.spec import BankError, BankSpec, SkimSpec
 from vidselect_env.datasets.base import LabelledVideo, VideoDataset
 from vidselect_env.datasets.identity import name_in
-from vidselect_env.files import writable_folder
+from vidselect_env.files import locked, writable_folder
 from vidselect_env.video.clips import ClipGrid
 
 Row = tuple[format.BankVideo, dict[str, Tensor], Tensor]  # of a video: what it is, fields (L, ...), spans_s (L, 2)
@@ -108,7 +107,7 @@ def write_bank(
     """
     folder, rows = writable_folder(Path(folder)), iter(rows)
     shards: list[format.Shard] = []
-    with FileLock(folder / format.LOCK):
+    with locked(folder / format.LOCK):
         claim_folder(folder, spec)
         while group := list(islice(rows, shard_videos)):
             shard = format.Shard(

@@ -13,7 +13,6 @@ from typing import Any
 
 import av
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -23,7 +22,7 @@ from vidselect_env.datasets.synthetic.config import SyntheticConfig
 from vidselect_env.datasets.synthetic.motions import MotionSpan, VideoTruth
 from vidselect_env.datasets.synthetic.rendering import render_frames
 from vidselect_env.datasets.synthetic.sound import SAMPLE_RATE, render_sound
-from vidselect_env.files import writable_folder
+from vidselect_env.files import locked, writable_folder
 
 SPLIT_NUMBERS = {"train": 0, "val": 2, "test": 1}  # of their random numbers
 CRFS = {1: 24, 2: 28}  # of H.264, by version of the videos: a larger number is encoded faster
@@ -131,7 +130,7 @@ def _is_complete(folder: Path, num_videos: int) -> bool:
 
 def _complete(folder: Path, config: SyntheticConfig, split: str, num_videos: int, progress: bool) -> None:
     """Make the videos that are missing, then the listing; one process at a time."""
-    with FileLock(writable_folder(folder) / ".lock"):
+    with locked(writable_folder(folder) / ".lock"):
         missing = [i for i in range(num_videos) if not (folder / _file_name(i)).exists()]
         make = functools.partial(_make_video, folder, config, split)
         title = f"making {config.name} {split}"
