@@ -10,13 +10,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import torch
+from warm import WarmScripts
 
 from vidselect_env.bank import ClipBank
 from vidselect_env.envs.clip_select import ClipSelectProblem
@@ -131,6 +132,14 @@ def descendants(pid: int) -> list[int]:
     for each in found:
         found += [child for child, parent in parents.items() if parent == each]
     return found
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[WarmScripts]:
+    """Runs scripts in forks of a process that has imported what they need."""
+    scripts = WarmScripts()
+    yield scripts
+    scripts.close()
 
 
 @pytest.fixture(scope="session")

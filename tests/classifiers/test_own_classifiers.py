@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -202,31 +200,20 @@ def block(starting: str) -> str:
 
 @pytest.mark.slow
 def test_the_file_on_the_page_is_a_classifier_that_an_agent_trains_with(
-    tmp_path: Path, video_folder: Path, monkeypatch: pytest.MonkeyPatch
+    warm: Any, tmp_path: Path, video_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "my_classifier.py").write_text(block("# my_classifier.py"))
     monkeypatch.syspath_prepend(tmp_path)
     trained = make_classifier("my_classifier:MyNet")
     sys.modules.pop("my_classifier")
     save_weights(trained, tmp_path / "mine.safetensors")
-    paths = [str(tmp_path), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {
-        "VIDSELECT_CACHE": str(tmp_path / "cache"),
-        "PYTHONPATH": os.pathsep.join(paths),
-        "OMP_NUM_THREADS": "1",
-    }
+    environment = {"VIDSELECT_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(tmp_path)}
     [shown] = re.findall(r"python (scripts/train_agent.py .*my_classifier.*)", PAGE)
     script, *options = shown.replace("VIDEOS", str(video_folder)).split()
     options += ["--candidates", "6", "--sections", "2", "--folds", "2", "--total-timesteps", "16", "--num-envs", "4"]
-    done = subprocess.run(
-        [sys.executable, str(REPOSITORY / script), *options],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "fitting a linear head" in done.stdout  # its classes are jump and run, the videos' left and right
+    ended = warm.run(REPOSITORY / script, *options, folder=tmp_path, environment=environment)
+    assert ended.status == 0, ended.output
+    assert "fitting a linear head" in ended.output  # its classes are jump and run, the videos' left and right
     [run] = (tmp_path / "runs").iterdir()
     assert "| dsn |" in (run / "report.md").read_text()
     [bank] = {json.loads(file.read_text())["weights_sha256"] for file in (tmp_path / "cache").rglob("spec.json")}

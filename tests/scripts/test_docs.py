@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import gymnasium
@@ -33,19 +30,15 @@ def block(document: str, starting: str) -> str:
     ],
 )
 def test_an_agent_from_the_docs_trains_and_is_reported(
-    tmp_path, video_folder, document, starting, module, agent, options
+    warm, tmp_path, video_folder, document, starting, module, agent, options
 ):
     (tmp_path / f"{module}.py").write_text(block(document, starting))
-    environment = os.environ | {
-        "VIDSELECT_CACHE": str(tmp_path / "cache"),
-        "PYTHONPATH": str(tmp_path),
-        "OMP_NUM_THREADS": "1",
-    }
-    command = [sys.executable, str(REPOSITORY / "scripts" / "train_agent.py"), "--agent", f"{module}:{agent}"]
-    command += ["--dataset", f"folder:{video_folder}", "--candidates", "6", "--sections", "2", "--folds", "2"]
-    command += ["--total-timesteps", "16", "--num-envs", "4", *options]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    environment = {"VIDSELECT_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(tmp_path)}
+    arguments = ["--agent", f"{module}:{agent}", "--dataset", f"folder:{video_folder}", "--candidates", "6"]
+    arguments += ["--sections", "2", "--folds", "2", "--total-timesteps", "16", "--num-envs", "4", *options]
+    script = REPOSITORY / "scripts" / "train_agent.py"
+    ended = warm.run(script, *arguments, folder=tmp_path, environment=environment)
+    assert ended.status == 0, ended.output
     [run] = (tmp_path / "runs").iterdir()
     assert f"| {module}:{agent} |" in (run / "report.md").read_text()
 

@@ -133,7 +133,11 @@ def refused(run: Path, *, cache: Path, processes: int) -> str:
     ("options", "message"),
     [
         (("--agent", "max_response"), "agent 'max_response' is trained by one process, not by 2"),
-        (("--agent", "dsn", "--joint", "--baseline", "moving_average"), "moving_average keeps a mean of each video"),
+        pytest.param(
+            ("--agent", "dsn", "--joint", "--baseline", "moving_average"),
+            "moving_average keeps a mean of each video",
+            marks=pytest.mark.campaign,
+        ),
     ],
 )
 @pytest.mark.slow

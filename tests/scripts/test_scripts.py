@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import shutil
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from warm import WarmScripts
 
 from vidselect_agents.commands.benchmark_jobs import parse_agent
 
@@ -26,26 +26,29 @@ def workplace(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run_script(workplace):
-    return partial(_run, workplace, str(REPOSITORY / "scripts"))
+def run_script(warm, workplace):
+    return partial(_run, warm, workplace, REPOSITORY / "scripts")
 
 
 @pytest.fixture(scope="module")
-def run_command(workplace):
+def run_command(warm, workplace):
     """`vidselect COMMAND ...`, as an installed package has it."""
-    return partial(_run, workplace, str(Path(sys.executable).parent), "vidselect")
+    return partial(_run, warm, workplace, Path(sys.executable).parent, "vidselect")
 
 
-def _run(workplace: Path, folder: str, name: str, *arguments: str, ok: bool = True, place: Path | None = None) -> str:
-    environment = os.environ | {
-        "VIDSELECT_CACHE": str(workplace / "cache"),
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join([str(workplace), *filter(None, [os.environ.get("PYTHONPATH")])]),
-    }
-    command = [sys.executable, str(Path(folder) / name), *arguments]
-    done = subprocess.run(command, env=environment, cwd=place or workplace, capture_output=True, text=True)
-    assert (done.returncode == 0) == ok, done.stdout + done.stderr
-    return done.stdout + done.stderr
+def _run(
+    warm: WarmScripts,
+    workplace: Path,
+    folder: Path,
+    name: str,
+    *arguments: str,
+    ok: bool = True,
+    place: Path | None = None,
+) -> str:
+    environment = {"VIDSELECT_CACHE": str(workplace / "cache"), "PYTHONPATH": str(workplace)}
+    ended = warm.run(folder / name, *arguments, folder=place or workplace, environment=environment)
+    assert (ended.status == 0) == ok, ended.output
+    return ended.output
 
 
 @pytest.fixture(scope="module")
