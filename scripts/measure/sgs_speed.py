@@ -1,11 +1,14 @@
 """Whether the multiply-adds that similarity guided sampling saves are saved in time too.
 
     python scripts/measure/sgs_speed.py --dataset csv:../shared/data/surv_fight/split.csv
+    python scripts/measure/sgs_speed.py --dataset csv:../shared/data/grid_s1/words.csv --classifiers lip_tcn \
+        --num-bins 10 --distance centred --order time --weights runs/classifier-lip_tcn-.../weights.safetensors
     python scripts/measure/sgs_speed.py --trained runs/sgs --scratch runs/sgs-scratch --num-clips 64
 
 Frames a second of a classifier with and without sampling, in turn, on clips of real videos and on stills (the
 first frame of each clip, repeated). The similarity network is untrained, but for its batch norm, which is fitted
-to the clips: what is measured is how fast what is left is done, and `num_bins` decides how much is left.
+to the clips: what is measured is how fast what is left is done, and `num_bins` decides how much is left. With
+`--weights` it is trained.
 
 With `--trained` the networks are those that `sgs.py` has trained, on its test clips.
 """
@@ -18,6 +21,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
@@ -31,7 +35,7 @@ from vidselect_env.datasets import load_dataset
 from vidselect_env.fitting.held_clips import read_held
 from vidselect_env.fitting.loader import ClipLoader
 
-AFTER = {"x3d_s": "blocks.0", "r3d_18": "stem"}
+AFTER = {"x3d_s": "blocks.0", "r3d_18": "stem", "lip_tcn": "locate"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +45,11 @@ class SpeedConfig:
     Args:
         dataset: folder:PATH, csv:PATH or synthetic.
         split: train, test, or what the dataset has.
-        classifiers: of x3d_s and r3d_18, with sampling after their first convolution.
+        classifiers: of x3d_s and r3d_18, with sampling after their first convolution, and lip_tcn, where it has found
+            the mouth.
         num_bins: of the sampling, a row each.
+        distance, order: of the sampling.
+        weights: of the one classifier that is named, trained with this sampling.
         num_clips: one of each video.
         rounds: of each network in turn.
         num_threads: of torch.
@@ -56,6 +63,9 @@ class SpeedConfig:
     split: str = "test"
     classifiers: tuple[str, ...] = ("x3d_s", "r3d_18")
     num_bins: tuple[int, ...] = (16, 64, 256)
+    distance: str = "magnitude"
+    order: str = "bins"
+    weights: Path | None = None
     num_clips: int = 8
     rounds: int = 5
     num_threads: int = 2
@@ -94,10 +104,15 @@ def untrained(config: SpeedConfig) -> Iterator[Pair]:
         clips = next(iter(loader))[0]
         stills = clips[:, :1].expand_as(clips).contiguous()
         for num_bins in config.num_bins:
-            adaptive = with_sgs(plain, after=AFTER[name], num_bins=num_bins)
-            fit_norm(adaptive, clips)
-            for kind, batch in (("real", clips), ("stills", stills)):
-                yield f"{name} | {num_bins} | {kind}", plain, adaptive, batch
+            kind: dict[str, Any] = {"distance": config.distance, "order": config.order}
+            sgs = {"after": AFTER[name], "num_bins": num_bins} | kind
+            if config.weights is None:
+                adaptive = with_sgs(plain, **sgs)
+                fit_norm(adaptive, clips)
+            else:
+                adaptive = make_classifier(name, weights=config.weights, sgs=sgs)
+            for seen, batch in (("real", clips), ("stills", stills)):
+                yield f"{name} | {num_bins} | {seen}", plain, adaptive, batch
 
 
 def trained(config: SpeedConfig) -> Iterator[Pair]:
