@@ -104,8 +104,8 @@ def untrained(config: SpeedConfig) -> Iterator[Pair]:
         clips = next(iter(loader))[0]
         stills = clips[:, :1].expand_as(clips).contiguous()
         for num_bins in config.num_bins:
-            kind: dict[str, Any] = {"distance": config.distance, "order": config.order}
-            sgs = {"after": AFTER[name], "num_bins": num_bins} | kind
+            sgs: dict[str, Any] = {"after": AFTER[name], "num_bins": num_bins}
+            sgs |= {"distance": config.distance, "order": config.order}
             if config.weights is None:
                 adaptive = with_sgs(plain, **sgs)
                 fit_norm(adaptive, clips)
