@@ -59,7 +59,8 @@ def _run(task: dict[str, Any]) -> int:
     os.chdir(task["folder"])
     os.environ.update(task["environment"])
     sys.argv = [task["script"], *task["arguments"]]
-    sys.path[:0] = [str(Path(task["script"]).parent), *task["environment"].get("PYTHONPATH", "").split(os.pathsep)]
+    paths = task["environment"].get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:0] = [str(Path(task["script"]).parent), *filter(None, paths)]
     try:
         runpy.run_path(task["script"], run_name="__main__")
     except SystemExit as end:

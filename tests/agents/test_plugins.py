@@ -52,7 +52,8 @@ def distribution(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("name", ["linucb", "linucb:LinUCB"])
 def test_the_docs_example_learns_from_outside_the_package(distribution, name):
     world = Path(__file__).resolve().parents[1] / "conftest.py"
-    environment = os.environ | {"PYTHONPATH": str(distribution), "OMP_NUM_THREADS": "1"}
+    paths = os.pathsep.join([str(distribution), str(world.parent)])
+    environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", PROGRAM, str(world), name]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

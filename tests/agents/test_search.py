@@ -146,6 +146,7 @@ def announced_bank(*, num_videos: int = 300, seed: int = 0) -> ClipBank:
     return ClipBank.from_tensors(logits, labels.tolist(), skim=skim.to(torch.uint8))
 
 
+@pytest.mark.campaign
 def test_neighbours_tell_what_a_look_of_its_own_does_not():
     train, test = (SearchProblem(BankSource(announced_bank(seed=seed)), num_candidates=6, price=0.4) for seed in (0, 1))
     top1 = {}

@@ -49,7 +49,7 @@ NUM_CLASSES = 7
 
 every_classifier = pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.slow) if name == "mvit_v2_s" else name for name in CLASSIFIERS],
+    [pytest.param(name, marks=pytest.mark.campaign) if name == "mvit_v2_s" else name for name in CLASSIFIERS],
 )
 
 

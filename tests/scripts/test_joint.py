@@ -141,13 +141,10 @@ def refused(run: Path, *, cache: Path, processes: int) -> str:
     ("options", "message"),
     [
         (("--agent", "max_response"), "agent 'max_response' is trained by one process, not by 2"),
-        pytest.param(
-            ("--agent", "dsn", "--joint", "--baseline", "moving_average"),
-            "moving_average keeps a mean of each video",
-            marks=pytest.mark.campaign,
-        ),
+        (("--agent", "dsn", "--joint", "--baseline", "moving_average"), "moving_average keeps a mean of each video"),
     ],
 )
+@pytest.mark.campaign
 @pytest.mark.slow
 def test_what_several_processes_cannot_learn_is_refused(tmp_path, video_folder, options, message):
     process = started(
