@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -141,16 +139,16 @@ def test_a_random_videomae_goes_through_a_bank(transformers: Any, saved: Any, tm
 
 @pytest.mark.slow
 def test_a_selector_is_trained_for_a_videomae_and_recognises_a_video(
-    saved: Any, tmp_path: Path, video_folder: Path
+    warm: Any, saved: Any, tmp_path: Path, video_folder: Path
 ) -> None:
     scripts = Path(__file__).resolve().parents[2] / "scripts"
-    environment = os.environ | {"VIDSELECT_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
 
     def run(script: str, *options: str) -> str:
-        command = [sys.executable, str(scripts / script), *options]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        ended = warm.run(
+            scripts / script, *options, folder=tmp_path, environment={"VIDSELECT_CACHE": str(tmp_path / "cache")}
+        )
+        assert ended.status == 0, ended.output
+        return ended.output
 
     options = ["--classifier", f"hf:{saved('videomae')}", "--dataset", f"folder:{video_folder}"]
     options += ["--candidates", "6", "--sections", "2", "--total-timesteps", "16", "--num-envs", "4"]

@@ -92,15 +92,8 @@ def weights(runs: Path) -> dict[str, torch.Tensor]:
 def test_a_pair_trains_jointly_as_one_with_twice_the_videos_and_is_gone_on_with_by_either(
     tmp_path, video_folder, kill_all
 ):
-    options = (
-        *OPTIONS,
-        "--dataset",
-        f"folder:{video_folder}",
-        "--classifier-rate",
-        "0.001",
-        "--flip",
-        "--deterministic",
-    )
+    options = (*OPTIONS, "--dataset", f"folder:{video_folder}", "--classifier-rate", "0.001")
+    options += ("--flip", "--deterministic")
     cache = {"cache": tmp_path / "cache"}
 
     def begun(name: str, *, num_envs: int, processes: int) -> subprocess.Popen:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from safetensors.torch import save_file
 
 from vidselect_agents.commands.benchmark_jobs import parse_agent
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-
 
 PLUGIN = """
 import torch

@@ -5,9 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from pathlib import Path
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def test_training_a_classifier_leaves_weights_log_and_checkpoint(classifier_run):

@@ -190,6 +190,6 @@ def _figure(columns: int = 1) -> tuple[Figure, Any]:
     figure = Figure(figsize=(6.4 if columns == 1 else 5.4 * columns, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(ncols=columns)
-    for each in [axes] if columns == 1 else axes:
+    for each in figure.axes:
         each.grid(alpha=0.3)
     return figure, axes
