@@ -166,6 +166,16 @@ class ClipClassifier(nn.Module):
         """Shape of one clip of uint8 frames: (T, 3, H, W)."""
         return (self.geometry.num_frames, 3, *self.geometry.crop)
 
+    def convolve_fast(self, *, mixed_precision: bool = False) -> None:
+        """Keep weights channels-last where its device then convolves faster: on a CPU, and with mixed precision.
+
+        Networks of small 3D convolutions are trained half as fast again so on a CPU, whose batch norm then sums less
+        exactly (1e-4 of a value, not 1e-6): where deterministic algorithms are asked for it stays as it is.
+        """
+        on_cpu = self.mean.device.type == "cpu"
+        if not torch.are_deterministic_algorithms_enabled() if on_cpu else mixed_precision:
+            self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
     def preprocess(self, clips: Tensor) -> Tensor:
         """Normalise (B, T, 3, H, W) uint8 clips to the network's (B, 3, T, H, W) float; of flow (B, 2, T, H, W)."""
         if clips.dtype != torch.uint8 or clips.ndim != 5 or clips.shape[2] != 3:

@@ -57,6 +57,7 @@ def fit_held(
         on_epoch: told the number of epochs done, the mean loss, and the maps kept, after each.
     """
     device = clips.frames.device
+    classifier.convolve_fast()
     generator = torch.Generator(device).manual_seed(seed)
     optimizer = torch.optim.SGD(
         classifier.parameters(), lr=config.learning_rate, momentum=0.9, weight_decay=config.weight_decay

@@ -70,9 +70,7 @@ class LiveSource:
         self.device = torch.device(device)
         self.classifier = classifier.to(self.device)
         self._mixed = mixed_precision and self.device.type == "cuda"
-        # Half as fast again on a CPU, whose batch norm then sums less exactly (1e-4 of a value, not 1e-6).
-        if self._mixed or (self.device.type == "cpu" and not torch.are_deterministic_algorithms_enabled()):
-            self.classifier.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.classifier.convolve_fast(mixed_precision=self._mixed)
         self._said_last: tuple[int, dict[tuple[int, int], int], ClipOutput] | None = None
         self.targets = targets_of([video.labels for video in dataset.videos], len(dataset.class_names)).to(self.device)
         self.num_candidates = torch.full((len(dataset),), spec.grid.num_clips)
