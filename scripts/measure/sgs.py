@@ -6,9 +6,10 @@ Sets of runs (`--sets`), the first first:
 
 - `kernels`: `tiny_r3d`, sampling after layer2: Eq. 1 or centred magnitudes, Z attached to the network before it or
   not, beside the Kronecker kernel, the authors' own settings and no sampling.
-- `whole`: the modified 3DResNet-18, sampling after layer1, behind which most of its cost lies; against every other
-  frame, half the frames, as many frames as cost what sampling does, and temporal attention.
-- `tuned`: `tiny_r3d` again, with bins and learning rate chosen.
+- `whole`: the modified 3DResNet-18, sampling after layer1, behind which most of its cost lies (or `--whole-network`,
+  `--whole-after`); against every other frame, half the frames, as many frames as cost what sampling does, and temporal
+  attention.
+- `tuned`: `tiny_r3d` again, with blocks and bins chosen, then the learning rate.
 
 Every run trains on from its network's first training, which all of a seed share. Sets choose on `val`, with the
 first seed. Runs hold their clips on the device that they share, and leave a row each in OUT/rows: run the command
@@ -50,6 +51,7 @@ SAMPLINGS: dict[str, dict[str, Any] | None] = {
     "authors": {"distance": "centred", "epsilon": True, "network": "authors"},
     "kronecker, time": {"kernel": "kronecker", "order": "time"},
     "centred, detached, time": {"distance": "centred", "detach": True, "order": "time"},
+    "kronecker, time, fours": {"kernel": "kronecker", "order": "time", "block": 4},
 }
 SPEEDS = ("still", "slow", "fast")
 # Of the table's columns, on `test` but for the first.
@@ -64,7 +66,9 @@ class SGSConfig:
 
     Args:
         sets: of kernels, whole, tuned.
-        samplings: of the set kernels, in this order; all of them without.
+        samplings: of the set kernels, in this order; without, all that keep the order of bins.
+        whole_network: of the set whole.
+        whole_after: the stage that it is sampled after.
         seeds: of initial weights and of the order of clips.
         dataset: a synthetic one, or the name of one with the splits train, val and test.
         num_videos: synthetic ones for training.
@@ -77,6 +81,7 @@ class SGSConfig:
         epochs: of every run after it.
         batch_size: clips of a gradient step.
         learning_rate: the largest, where none is chosen.
+        rates: of the set tuned, as multiples of it.
         device: cpu or cuda.
         jobs: runs at a time.
         minutes: from the start; no run begins that would end later if it took as long as the longest so far.
@@ -86,6 +91,8 @@ class SGSConfig:
 
     sets: tuple[str, ...] = ("kernels", "whole", "tuned")
     samplings: tuple[str, ...] = tuple(name for name in SAMPLINGS if "time" not in name)
+    whole_network: str = "resnet3d_18_modified"
+    whole_after: str = "layer1"
     seeds: tuple[int, ...] = (0, 1, 2)
     dataset: str = "synthetic-speeds"
     num_videos: int = 24000
@@ -98,6 +105,7 @@ class SGSConfig:
     epochs: int = 8
     batch_size: int = 64
     learning_rate: float = 0.1
+    rates: tuple[float, ...] = (1.0, 2.0)
     device: str = "cpu"
     jobs: int = 1
     minutes: float | None = None
@@ -107,11 +115,15 @@ class SGSConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One training: `sampling` is of `SAMPLINGS`, first or attention, `frames` are the offsets of a clip's."""
+    """One training: `sampling` is of `SAMPLINGS`, first or attention, `frames` are the offsets of a clip's.
+
+    after: the stage that is sampled, where it is not its network's of `AFTER`.
+    """
 
     network: str
     sampling: str = "none"
     bins: int | None = None
+    after: str | None = None
     frames: tuple[int, ...]
     learning_rate: float
     seed: int
@@ -121,7 +133,8 @@ class Run:
         """All but the seed."""
         bins = [] if self.bins is None else [f"{self.bins} bins"]
         frames = f"{len(self.frames)} frames over {self.frames[-1] + 1}"
-        return ", ".join([self.network, self.sampling, *bins, frames, f"rate {self.learning_rate:g}"])
+        after = [] if self.after is None else [f"after {self.after}"]
+        return ", ".join([self.network, self.sampling, *after, *bins, frames, f"rate {self.learning_rate:g}"])
 
     @property
     def name(self) -> str:
@@ -131,7 +144,8 @@ class Run:
 def main() -> None:
     config = tyro.cli(SGSConfig, description=__doc__)
     started_s = time.monotonic()
-    free = ("sets", "samplings", "seeds", "device", "jobs", "minutes", "out", "scratch")
+    free = ("sets", "samplings", "whole_network", "whole_after", "seeds", "rates", "device", "jobs", "minutes")
+    free += ("out", "scratch")
     try:
         for folder in (config.out, config.scratch):
             claim_results(folder, free=free, sgs=config)
@@ -178,14 +192,13 @@ def kernels(config: SGSConfig, rows: dict[str, dict]) -> Iterator[Run]:
 
 
 def whole(config: SGSConfig, rows: dict[str, dict]) -> Iterator[Run]:
-    run, total = partial(of, config, "resnet3d_18_modified"), config.num_frames
-    tried = [("kronecker, time", total), ("kronecker, time", 3 * total // 4), ("centred, detached, time", total)]
-    grid = [run(sampling=name, bins=bins, seed=config.seeds[0]) for name, bins in tried]
+    run, total = partial(of, config, config.whole_network), config.num_frames
+    after = None if AFTER.get(config.whole_network) == config.whole_after else config.whole_after
+    grid = [run(sampling="kronecker, time, fours", bins=bins, after=after, seed=config.seeds[0]) for bins in (2, 3)]
     yield from grid
     chosen = choose(rows, grid, column=CLIP_FALL, least=37)
     for seed in config.seeds:
         yield run(seed=seed)
-        yield run(sampling="attention", seed=seed)
         if chosen:
             yield dataclasses.replace(chosen, seed=seed)
         yield from (run(frames=tuple(each), seed=seed) for each in (range(0, total, 2), range(total // 2)))
@@ -193,15 +206,21 @@ def whole(config: SGSConfig, rows: dict[str, dict]) -> Iterator[Run]:
         count = max(round(total * (1 - rows[chosen.name]["val"][CLIP_FALL] / 100)), 2)
         spread = tuple(round(place * (total - 1) / (count - 1)) for place in range(count))
         yield from (run(frames=each, seed=seed) for seed in config.seeds for each in (spread, tuple(range(count))))
+    yield from (run(sampling="attention", after=after, seed=seed) for seed in config.seeds)
 
 
 def tuned(config: SGSConfig, rows: dict[str, dict]) -> Iterator[Run]:
-    run, rates = partial(of, config, "tiny_r3d", seed=config.seeds[0]), (config.learning_rate, 2 * config.learning_rate)
-    tried = [("kronecker, time", bins) for bins in (5, 6, 7)] + [("centred, detached, time", 7)]
-    grid = [run(sampling=name, bins=bins, learning_rate=rate) for name, bins in tried for rate in rates]
+    run = partial(of, config, "tiny_r3d", seed=config.seeds[0])
+    rates = [config.learning_rate * times for times in config.rates]
+    tried = [("kronecker, time, fours", 2), ("kronecker, time, fours", 3), ("kronecker, time", 6)]
+    grid = [run(sampling=name, bins=bins) for name, bins in tried]
     plain = [run(learning_rate=rate) for rate in rates]
     yield from [*grid, *plain]
-    for chosen in (choose(rows, grid, column=LAYER_FALL, least=42), choose(rows, plain, column="Top-1", least=0)):
+    bins = choose(rows, grid, column=LAYER_FALL, least=42)
+    sampled = [dataclasses.replace(bins, learning_rate=rate) for rate in rates] if bins else []
+    yield from sampled
+    best = choose(rows, sampled, column=LAYER_FALL, least=42) if sampled else None
+    for chosen in (best, choose(rows, plain, column="Top-1", least=0)):
         if chosen:
             yield from (dataclasses.replace(chosen, seed=seed) for seed in config.seeds)
 
@@ -249,13 +268,14 @@ def train(config: SGSConfig, run: Run) -> str:
     is_first = run.sampling == "first"
     first = of(config, run.network, sampling="first", seed=run.seed)
     sampling = None if run.sampling in ("first", "attention") else SAMPLINGS[run.sampling]
-    sgs = None if sampling is None else {"after": AFTER[run.network], "num_bins": run.bins, **sampling}
+    after = run.after or AFTER.get(run.network)
+    sgs = None if sampling is None else {"after": after, "num_bins": run.bins, **sampling}
     classifier = make(
         num_frames=len(run.frames),
         weights=config.start if is_first else weights_file(config, first),
         replace_head=is_first,
         sgs=sgs,
-        attention=AFTER[run.network] if run.sampling == "attention" else None,
+        attention=after if run.sampling == "attention" else None,
     ).to(config.device)
     epochs = config.first_epochs if is_first else config.epochs
     fit = FitConfig(epochs=epochs, batch_size=config.batch_size, learning_rate=run.learning_rate, label_smoothing=0.1)

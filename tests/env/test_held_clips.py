@@ -102,7 +102,9 @@ def bright_and_dark(num_videos: int = 60, *, seed: int = 0) -> HeldClips:
 
 def test_training_on_held_clips_learns_what_there_is_to_learn():
     torch.manual_seed(0)
-    classifier = make_classifier("tiny_r3d", num_classes=2, num_frames=4, sgs={"after": "layer1", "kernel": "kronecker"})
+    classifier = make_classifier(
+        "tiny_r3d", num_classes=2, num_frames=4, sgs={"after": "layer1", "kernel": "kronecker"}
+    )
     config = FitConfig(epochs=3, batch_size=10, learning_rate=0.05)
     held = {split: bright_and_dark(seed=seed) for seed, split in enumerate(("train", "val", "test"))}
     plain = make_classifier("tiny_r3d", num_classes=2, num_frames=4).gmacs_per_clip()

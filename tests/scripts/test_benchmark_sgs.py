@@ -83,7 +83,7 @@ def test_sampling_is_compared_with_as_many_frames_as_cost_the_same(experiment):
     rows = {run.name: row(90 + run.bins / 10, layer=60, clip=37.5) for run in before if run.bins}
     after = [run for run in experiment.plan(config, rows) if run not in before]
     chosen = [run for run in after if run.bins]
-    assert {(run.sampling, run.bins, run.seed) for run in chosen} == {("kronecker, time", 16, 1)}
+    assert {(run.sampling, run.bins, run.seed) for run in chosen} == {("kronecker, time, fours", 3, 1)}
     assert {run.frames for run in after if not run.bins} == {tuple(range(10)), (0, 2, 3, 5, 7, 8, 10, 12, 13, 15)}
     assert {run.seed for run in after if not run.bins} == {0, 1}
     assert len({dataclasses.replace(run, seed=0).name for run in after}) == 3
@@ -103,10 +103,10 @@ def test_the_whole_experiment_on_a_few_videos_leaves_rows_resumes_and_is_timed(t
     few = ["--num-videos", "18", "--num-tests", "9", "--batch-size", "9", "--first-epochs", "1", "--epochs", "2"]
     few += ["--num-frames", "4", "--seeds", "0", "--sets", "whole", "--out", str(tmp_path / "out")]
     table = run("sgs.py", *few)
-    assert "| resnet3d_18_modified, kronecker, time, 4 bins, 4 frames over 4, rate 0.1 | 1 |" in table
+    assert "| resnet3d_18_modified, kronecker, time, fours, 2 bins, 4 frames over 4, rate 0.1 | 1 |" in table
     assert (tmp_path / "out" / "table.md").exists()
     rows = {file: file.stat().st_mtime_ns for file in (tmp_path / "out" / "rows").iterdir()}
-    assert len(rows) >= 7  # the first training, three ways of sampling, none, every other frame, half of them
+    assert len(rows) >= 6  # the first training, two ways of sampling, none, every other frame, half of them
     for file in rows:
         found = json.loads(file.read_text())
         assert len(found["epochs"]) == (1 if found["sampling"] == "first" else 2)
@@ -114,4 +114,27 @@ def test_the_whole_experiment_on_a_few_videos_leaves_rows_resumes_and_is_timed(t
     run("sgs.py", *few)
     assert {file: file.stat().st_mtime_ns for file in rows} == rows  # nothing is trained again
     speed = run("sgs_speed.py", "--trained", str(tmp_path / "out"), "--num-clips", "4", "--rounds", "1")
-    assert "| resnet3d_18_modified, kronecker, time, seed 0 | 4 | test |" in speed
+    assert "| resnet3d_18_modified, kronecker, time, fours, seed 0 | 4 | test |" in speed
+
+
+def test_bins_are_chosen_first_and_then_the_rate_and_both_on_val(experiment):
+    config = experiment.SGSConfig(sets=("tuned",), seeds=(0, 1), learning_rate=0.1)
+    grid = [run for run in experiment.plan(config, {}) if run.bins]
+    assert {run.learning_rate for run in grid} == {0.1}
+    rows = {run.name: row(90 + number, layer=50 - 10 * number, clip=9) for number, run in enumerate(grid)}
+    rates = [run for run in experiment.plan(config, rows) if run.bins and run not in grid]
+    assert [(run.bins, run.learning_rate, run.seed) for run in rates] == [(2, 0.2, 0)]  # only the first saves enough
+    rows[rates[0].name] = row(95, layer=45, clip=9)
+    rows |= {
+        experiment.of(config, "tiny_r3d", learning_rate=rate, seed=0).name: row(99, layer=0, clip=0)
+        for rate in (0.1, 0.2)
+    }
+    final = [run for run in experiment.plan(config, rows) if run.seed == 1]
+    assert [(run.sampling, run.learning_rate) for run in final] == [("kronecker, time, fours", 0.2), ("none", 0.1)]
+
+
+def test_another_network_is_sampled_where_it_is_told(experiment):
+    config = experiment.SGSConfig(sets=("whole",), seeds=(0,), whole_network="tiny_r3d", whole_after="stem")
+    runs = list(experiment.plan(config, {}))
+    assert {(run.network, run.after) for run in runs if run.sampling != "none"} == {("tiny_r3d", "stem")}
+    assert {run.after for run in runs if run.sampling == "none"} == {None}
