@@ -58,6 +58,9 @@ SPEEDS = ("still", "slow", "fast")
 DIGITS = {"Top-1 on val": 1, "Top-1": 1, "maps kept": 2, **dict.fromkeys(SPEEDS, 2), "GMACs a clip": 4}
 DIGITS |= {LAYER_FALL: 1, CLIP_FALL: 1}
 SPLITS = ("train", "val", "test")
+# What may differ where results are gone on with: which runs there are, and not what they are.
+PLANNED = ("sets", "samplings", "whole_network", "whole_after", "seeds", "rates")
+FREE = (*PLANNED, "device", "jobs", "minutes", "out", "scratch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,11 +147,9 @@ class Run:
 def main() -> None:
     config = tyro.cli(SGSConfig, description=__doc__)
     started_s = time.monotonic()
-    free = ("sets", "samplings", "whole_network", "whole_after", "seeds", "rates", "device", "jobs", "minutes")
-    free += ("out", "scratch")
     try:
         for folder in (config.out, config.scratch):
-            claim_results(folder, free=free, sgs=config)
+            claim_results(folder, free=FREE, sgs=config)
     except ValueError as error:
         raise SystemExit(str(error)) from None
     hold_clips({held_file(config, split): sources(config, split) for split in SPLITS})
