@@ -52,8 +52,13 @@ def plot_sweep(
     for axes, column in zip(both, (TOP1, MAP), strict=True):
         _name_budget(axes, against)
         axes.set_ylabel(f"{column.heading} (%)")
-    both[0].legend(fontsize=8)
+    _name_beside(figure, both[0])
     save_figure(figure, path, dpi=130)
+
+
+def _name_beside(figure: Any, axes: Any) -> None:
+    """The names of lines or points beside the axes: there can be many of them, and they would hide some."""
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", fontsize=8)
 
 
 def _name_budget(axes: Any, against: str) -> None:
@@ -77,7 +82,7 @@ def plot_costs(results: Sequence[Result], path: Path, *, squares: Collection[str
         axes.errorbar(cost, mean, yerr=interval if interval > 0 else None, fmt=marker, capsize=3, label=name)
     axes.set_xlabel("GMACs a video, scorer and classifier")
     axes.set_ylabel("Top-1 (%)")
-    axes.legend(fontsize=8)
+    _name_beside(figure, axes)
     save_figure(figure, path, dpi=130)
 
 
