@@ -145,7 +145,8 @@ def trained(config: SpeedConfig) -> Iterator[Pair]:
         ]
         clips, _ = next(held.batches(row["frames"], batch_size=config.num_clips))
         most = row["sgs"]["num_bins"] or len(row["frames"])
-        yield f"{config.network}, {row['sampling']}, seed {row['seed']} | {most} | test", pair[0], pair[1], clips
+        name = f"{config.network}, {row['sampling']}, after {row['sgs']['after']}, seed {row['seed']}"
+        yield f"{name} | {most} | test", pair[0], pair[1], clips
 
 
 @torch.no_grad()
