@@ -48,7 +48,7 @@ class SpeedConfig:
         classifiers: of x3d_s and r3d_18, with sampling after their first convolution, and lip_tcn, where it has found
             the mouth.
         num_bins: of the sampling, a row each.
-        distance, order: of the sampling.
+        distance, kernel, order, block: of the sampling.
         weights: of the one classifier that is named, trained with this sampling.
         num_clips: one of each video.
         rounds: of each network in turn.
@@ -64,7 +64,9 @@ class SpeedConfig:
     classifiers: tuple[str, ...] = ("x3d_s", "r3d_18")
     num_bins: tuple[int, ...] = (16, 64, 256)
     distance: str = "magnitude"
+    kernel: str = "linear"
     order: str = "bins"
+    block: int | None = None
     weights: Path | None = None
     num_clips: int = 8
     rounds: int = 5
@@ -105,7 +107,7 @@ def untrained(config: SpeedConfig) -> Iterator[Pair]:
         stills = clips[:, :1].expand_as(clips).contiguous()
         for num_bins in config.num_bins:
             sgs: dict[str, Any] = {"after": AFTER[name], "num_bins": num_bins}
-            sgs |= {"distance": config.distance, "order": config.order}
+            sgs |= {name: getattr(config, name) for name in ("distance", "kernel", "order", "block")}
             if config.weights is None:
                 adaptive = with_sgs(plain, **sgs)
                 fit_norm(adaptive, clips)
