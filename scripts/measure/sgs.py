@@ -5,7 +5,7 @@
 Sets of runs (`--sets`), the first first:
 
 - `kernels`: `tiny_r3d`, sampling after layer2: Eq. 1 or centred magnitudes, Z attached to the network before it or
-  not, beside the Kronecker kernel, the authors' own settings and no sampling.
+  not, beside the Kronecker kernel, the authors' own settings, the mean of every two maps, and no sampling.
 - `whole`: the modified 3DResNet-18, sampling after layer1, behind which most of its cost lies (or `--whole-network`,
   `--whole-after`); against every other frame, half the frames, as many frames as cost what sampling does, and temporal
   attention.
@@ -49,6 +49,7 @@ SAMPLINGS: dict[str, dict[str, Any] | None] = {
     "centred": {"distance": "centred"},
     "centred, detached": {"distance": "centred", "detach": True},
     "authors": {"distance": "centred", "epsilon": True, "network": "authors"},
+    "mean of pairs": {"kernel": "kronecker", "order": "time", "block": 2, "num_bins": 1},  # merges all, chooses none
     "kronecker, time": {"kernel": "kronecker", "order": "time"},
     "centred, detached, time": {"distance": "centred", "detach": True, "order": "time"},
     "kronecker, time, fours": {"kernel": "kronecker", "order": "time", "block": 4},

@@ -42,8 +42,8 @@ def test_the_deciding_experiment_is_every_distance_attached_or_not_of_every_seed
     options = [experiment.SAMPLINGS[run.sampling] for run in runs if run.seed == 1]
     crossed = [{}, {"detach": True}, {"distance": "centred"}, {"distance": "centred", "detach": True}]
     assert all(each in options for each in [*crossed, None, {"kernel": "kronecker"}])
-    assert len(runs) == 3 * 7
-    assert [run.seed for run in runs[:8]] == [0] * 7 + [1]  # a whole seed before the next
+    assert len(runs) == 3 * 8
+    assert [run.seed for run in runs[:9]] == [0] * 8 + [1]  # a whole seed before the next
 
 
 def test_a_run_waits_for_its_networks_first_training(experiment, tmp_path):
@@ -54,7 +54,7 @@ def test_a_run_waits_for_its_networks_first_training(experiment, tmp_path):
     file.parent.mkdir(parents=True)
     file.touch()
     names = [piece.name for piece in experiment.ready(config)]
-    assert len(names) == len(set(names)) == 7
+    assert len(names) == len(set(names)) == 8
     done = experiment.of(config, "tiny_r3d", sampling="kronecker", seed=0)
     experiment.row_file(config, done).parent.mkdir(parents=True)
     experiment.row_file(config, done).write_text("{}")
