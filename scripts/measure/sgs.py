@@ -6,9 +6,8 @@ Sets of runs (`--sets`), the first first:
 
 - `kernels`: `tiny_r3d`, sampling after layer2: Eq. 1 or centred magnitudes, Z attached to the network before it or
   not, beside the Kronecker kernel, the authors' own settings, the mean of every two maps, and no sampling.
-- `whole`: the modified 3DResNet-18, sampling after layer1, behind which most of its cost lies (or `--whole-network`,
-  `--whole-after`); against every other frame, half the frames, as many frames as cost what sampling does, and temporal
-  attention.
+- `whole`: the modified 3DResNet-18 (or another), sampling after layer1, behind which most of its cost lies; against
+  every other frame, half the frames, as many frames as cost what sampling does, and temporal attention.
 - `tuned`: `tiny_r3d` again, with blocks and bins chosen, then the learning rate.
 
 Every run trains on from its network's first training, which all of a seed share. Sets choose on `val`, with the
@@ -35,7 +34,8 @@ from rich.console import Console
 from vidselect_classifiers import make_classifier, save_weights
 from vidselect_env.evaluation.table import Column, cells
 from vidselect_env.experiment.run import claim_results
-from vidselect_env.fitting.held_clips import HeldSource, hold_clips, read_held, synthetic_pieces
+from vidselect_env.files import write_aside
+from vidselect_env.fitting.held_clips import HeldSource, hold_clips, read_held, sources_of
 from vidselect_env.fitting.held_training import CLIP_FALL, LAYER_FALL, fit_and_judge
 from vidselect_env.fitting.training import FitConfig
 from vidselect_env.shared_work import Piece, share_work
@@ -59,9 +59,8 @@ SPEEDS = ("still", "slow", "fast")
 DIGITS = {"Top-1 on val": 1, "Top-1": 1, "maps kept": 2, **dict.fromkeys(SPEEDS, 2), "GMACs a clip": 4}
 DIGITS |= {LAYER_FALL: 1, CLIP_FALL: 1}
 SPLITS = ("train", "val", "test")
-# What may differ where results are gone on with: which runs there are, and not what they are.
-PLANNED = ("sets", "samplings", "whole_network", "whole_after", "seeds", "rates")
-FREE = (*PLANNED, "device", "jobs", "minutes", "out", "scratch")
+PLANNED = ("sets", "samplings", "whole_network", "whole_after", "seeds", "rates")  # which runs, not what they are
+FREE = (*PLANNED, "device", "jobs", "minutes", "out", "scratch")  # may differ where results are gone on with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,26 +70,19 @@ class SGSConfig:
     Args:
         sets: of kernels, whole, tuned.
         samplings: of the set kernels, in this order; without, all that keep the order of bins.
-        whole_network: of the set whole.
-        whole_after: the stage that it is sampled after.
+        whole_network, whole_after: of the set whole, and the stage that it is sampled after.
         seeds: of initial weights and of the order of clips.
         dataset: a synthetic one, or the name of one with the splits train, val and test.
-        num_videos: synthetic ones for training.
-        num_tests: of them for val, and for test.
-        size: of the frames, in pixels.
-        num_held: frames held of each video, the middle ones.
+        num_videos, num_tests: synthetic ones for training; for val, and for test.
+        size, num_held: of the frames, in pixels; of each video, its middle ones.
         num_frames: of a clip.
         start: weights that each network's first training begins with, whose head goes; None for a new network.
-        first_epochs: of each network's first training.
-        epochs: of every run after it.
+        first_epochs, epochs: of each network's first training; of every run after it.
         batch_size: clips of a gradient step.
-        learning_rate: the largest, where none is chosen.
-        rates: of the set tuned, as multiples of it.
-        device: cpu or cuda.
-        jobs: runs at a time.
+        learning_rate, rates: the largest, where none is chosen; of the set tuned, as multiples of it.
+        device, jobs: cpu or cuda; runs at a time.
         minutes: from the start; no run begins that would end later if it took as long as the longest so far.
-        out: the folder of rows and tables.
-        scratch: the folder of decoded clips and weights, which are large.
+        out, scratch: the folders of rows and tables; of decoded clips and weights, which are large.
     """
 
     sets: tuple[str, ...] = ("kernels", "whole", "tuned")
@@ -119,10 +111,7 @@ class SGSConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One training: `sampling` is of `SAMPLINGS`, first or attention, `frames` are the offsets of a clip's.
-
-    after: the stage that is sampled, where it is not its network's of `AFTER`.
-    """
+    """One training: `sampling` of `SAMPLINGS`, first or attention; `after` a stage not of `AFTER`; `frames` offsets."""
 
     network: str
     sampling: str = "none"
@@ -153,7 +142,9 @@ def main() -> None:
             claim_results(folder, free=FREE, sgs=config)
     except ValueError as error:
         raise SystemExit(str(error)) from None
-    hold_clips({held_file(config, split): sources(config, split) for split in SPLITS})
+    of_videos = {"num_videos": config.num_videos, "num_tests": config.num_tests}
+    source = HeldSource(dataset=config.dataset, split="train", num_frames=config.num_held, size=config.size)
+    hold_clips({held_file(config, split): sources_of(source, split, **of_videos) for split in SPLITS})
     print(f"{time.monotonic() - started_s:.0f} s until the clips are decoded", flush=True)
     until_s = None if config.minutes is None else started_s + 60 * config.minutes
     failed = share_work(partial(ready, config), jobs=config.jobs, until_s=until_s)
@@ -162,15 +153,6 @@ def main() -> None:
     Console().print(table, highlight=False, soft_wrap=True)
     if failed:
         raise SystemExit(f"{len(failed)} runs failed: {', '.join(failed)}")
-
-
-def sources(config: SGSConfig, split: str) -> list[HeldSource]:
-    """The videos of a split."""
-    common: dict[str, Any] = {"dataset": config.dataset, "num_frames": config.num_held, "size": config.size}
-    if not config.dataset.startswith("synthetic"):
-        return [HeldSource(split=split, **common)]
-    kind, count = ("train", config.num_videos) if split == "train" else ("test", config.num_tests)
-    return synthetic_pieces(HeldSource(split=kind, num_videos=count, **common), val=split == "val")
 
 
 def ready(config: SGSConfig) -> Iterator[Piece]:
@@ -286,9 +268,7 @@ def train(config: SGSConfig, run: Run) -> str:
     for file in (weights_file(config, run), row_file(config, run)):
         file.parent.mkdir(parents=True, exist_ok=True)
     save_weights(classifier, weights_file(config, run))
-    part = row_file(config, run).with_suffix(".part")
-    part.write_text(json.dumps(row) + "\n")
-    part.replace(row_file(config, run))
+    write_aside(row_file(config, run), lambda aside: aside.write_text(json.dumps(row) + "\n"))
     return f"{row['test']['Top-1']:.1f} % right, {row['test'].get('maps kept', math.nan):.2f} maps"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
@@ -9,7 +11,14 @@ from torch import nn
 from vidselect_classifiers import ClipGeometry, make_classifier
 from vidselect_classifiers.sgs import gmacs_before_sgs, gmacs_by_bins
 from vidselect_env.datasets import load_dataset
-from vidselect_env.fitting.held_clips import HeldClips, HeldSource, hold_clips, read_held, synthetic_pieces
+from vidselect_env.fitting.held_clips import (
+    HeldClips,
+    HeldSource,
+    hold_clips,
+    read_held,
+    sources_of,
+    synthetic_pieces,
+)
 from vidselect_env.fitting.held_training import CLIP_FALL, LAYER_FALL, ClipCosts, fit_and_judge, fit_held, judged
 from vidselect_env.fitting.loader import ClipLoader
 from vidselect_env.fitting.training import FitConfig
@@ -98,6 +107,17 @@ def bright_and_dark(num_videos: int = 60, *, seed: int = 0) -> HeldClips:
     noise = torch.randint(-50, 51, (num_videos, 6, 3, 32, 32), generator=generator)
     frames = (noise + 60 + 130 * labels.view(-1, 1, 1, 1, 1)).to(torch.uint8)
     return HeldClips(frames, labels, ("dark", "bright one"))
+
+
+def test_val_is_of_other_videos_than_test_and_a_dataset_has_its_own_splits():
+    source = HeldSource(dataset="synthetic-speeds", split="train", size=16)
+    counts = {"num_videos": 500, "num_tests": 300}
+    of = {split: sources_of(source, split, **counts) for split in ("train", "val", "test")}
+    assert [(each.split, each.num_videos) for each in of["train"]] == [("train", 250), ("train", 250)]
+    assert [(each.split, each.num_videos) for each in of["test"]] == [("test", 500), ("test", 100)]  # halves are made
+    assert not {each.seed for each in of["val"]} & {each.seed for each in of["test"]}
+    own = dataclasses.replace(source, dataset="csv:list.csv")
+    assert sources_of(own, "val", **counts) == [dataclasses.replace(own, split="val")]
 
 
 def test_training_on_held_clips_learns_what_there_is_to_learn():

@@ -62,6 +62,21 @@ def synthetic_pieces(source: HeldSource, *, val: bool = False) -> list[HeldSourc
     ]
 
 
+def sources_of(source: HeldSource, split: str, *, num_videos: int, num_tests: int) -> list[HeldSource]:
+    """The sources of a split: of a synthetic dataset pieces of the videos asked for, of any other the split itself.
+
+    Args:
+        source: what the splits have in common.
+        split: train, val or test.
+        num_videos: synthetic ones for training.
+        num_tests: for val, and for test.
+    """
+    if not source.dataset.startswith("synthetic"):
+        return [dataclasses.replace(source, split=split)]
+    kind, count = ("train", num_videos) if split == "train" else ("test", num_tests)
+    return synthetic_pieces(dataclasses.replace(source, split=kind, num_videos=count), val=split == "val")
+
+
 @dataclass(frozen=True)
 class HeldClips:
     """Decoded videos, from which batches of clips are drawn.
