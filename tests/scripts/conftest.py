@@ -14,50 +14,50 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")
-def workplace(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("workplace")
+def workroom(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("workroom")
 
 
 @pytest.fixture(scope="session")
-def run_script(warm, workplace):
-    return partial(_run, warm, workplace, REPOSITORY / "scripts")
+def run_script(warm, workroom):
+    return partial(_run, warm, workroom, REPOSITORY / "scripts")
 
 
 @pytest.fixture(scope="session")
-def run_command(warm, workplace):
+def run_command(warm, workroom):
     """`vidselect COMMAND ...`, as an installed package has it."""
-    return partial(_run, warm, workplace, Path(sys.executable).parent, "vidselect")
+    return partial(_run, warm, workroom, Path(sys.executable).parent, "vidselect")
 
 
 def _run(
     warm: WarmScripts,
-    workplace: Path,
+    workroom: Path,
     folder: Path,
     name: str,
     *arguments: str,
     ok: bool = True,
     place: Path | None = None,
 ) -> str:
-    environment = {"VIDSELECT_CACHE": str(workplace / "cache"), "PYTHONPATH": str(workplace)}
-    ended = warm.run(folder / name, *arguments, folder=place or workplace, environment=environment)
+    environment = {"VIDSELECT_CACHE": str(workroom / "cache"), "PYTHONPATH": str(workroom)}
+    ended = warm.run(folder / name, *arguments, folder=place or workroom, environment=environment)
     assert (ended.status == 0) == ok, ended.output
     return ended.output
 
 
 @pytest.fixture(scope="session")
-def classifier_run(run_script, workplace, video_folder) -> Path:
+def classifier_run(run_script, workroom, video_folder) -> Path:
     """A `tiny_r3d` for the two classes of the small folder, hardly trained."""
     run_script("train_classifier.py", "--dataset", f"folder:{video_folder}", "--epochs", "1", "--batch-size", "4")
-    [folder] = (workplace / "runs").glob("classifier-*")
+    [folder] = (workroom / "runs").glob("classifier-*")
     return folder
 
 
 @pytest.fixture(scope="session")
-def common(video_folder, classifier_run, workplace) -> list[str]:
+def common(video_folder, classifier_run, workroom) -> list[str]:
     """Paths are as somebody types them, relative to where the commands run."""
-    weights = os.path.relpath(classifier_run / "weights.safetensors", workplace)
+    weights = os.path.relpath(classifier_run / "weights.safetensors", workroom)
     options = ["--candidates", "6", "--num-envs", "4", "--sections", "2"]
-    return ["--dataset", f"folder:{os.path.relpath(video_folder, workplace)}", "--weights", weights, *options]
+    return ["--dataset", f"folder:{os.path.relpath(video_folder, workroom)}", "--weights", weights, *options]
 
 
 @pytest.fixture(scope="session")
@@ -67,10 +67,10 @@ def common_frames(common) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def agent_run(run_script, workplace, common) -> Path:
+def agent_run(run_script, workroom, common) -> Path:
     output = run_script(
         "train_agent.py", "--agent", "dsn", "--total-timesteps", "32", "--samples-per-context", "2", *common
     )
     assert "uniform" in output
-    [folder] = (workplace / "runs").glob("dsn-*")
+    [folder] = (workroom / "runs").glob("dsn-*")
     return folder

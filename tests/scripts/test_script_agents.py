@@ -30,20 +30,20 @@ class Zero:
 """
 
 
-def test_a_benchmark_has_a_row_an_agent_resumes_and_survives_a_failure(run_script, workplace, common):
-    (workplace / "plugin.py").write_text(PLUGIN)
-    filters = workplace / "filters.safetensors"
+def test_a_benchmark_has_a_row_an_agent_resumes_and_survives_a_failure(run_script, workroom, common):
+    (workroom / "plugin.py").write_text(PLUGIN)
+    filters = workroom / "filters.safetensors"
     save_file({"weight": torch.randn(8, 3, 7, 7)}, filters)
     own = f"mgsampler,difference=feature,filters={filters}"
     arguments = ["--agents", "dsn", "as", "plugin:Zero", "plugin:Broken", own, "uniform", "dense"]
     arguments += ["--seeds", "2", "--total-timesteps", "16", *common, "--frames", "6", "--kept", "2"]
     output = run_script("benchmark.py", *arguments, ok=False)
     assert "error: plugin:Broken failed: RuntimeError: not today" in output
-    table = (workplace / "runs" / "benchmark" / "table.md").read_text()
+    table = (workroom / "runs" / "benchmark" / "table.md").read_text()
     for row in ("dsn", "as", "plugin:Zero", own, "uniform", "dense"):
         assert f"| {row} |" in table
     assert "`plugin:Broken` failed: RuntimeError: not today" in table
-    result = workplace / "runs" / "benchmark" / "dsn-1" / "result.json"
+    result = workroom / "runs" / "benchmark" / "dsn-1" / "result.json"
     before = result.stat().st_mtime_ns
     run_script("benchmark.py", *arguments, ok=False)
     assert result.stat().st_mtime_ns == before
@@ -51,11 +51,11 @@ def test_a_benchmark_has_a_row_an_agent_resumes_and_survives_a_failure(run_scrip
     assert "holds results with penalty 0.5, not 0.1: choose another --out" in output
 
 
-def test_a_plugin_is_evaluated_later_and_recognises(run_script, workplace, video_folder, common):
-    (workplace / "plugin.py").write_text(PLUGIN)
-    runs = ["--runs", str(workplace / "plugged")]
+def test_a_plugin_is_evaluated_later_and_recognises(run_script, workroom, video_folder, common):
+    (workroom / "plugin.py").write_text(PLUGIN)
+    runs = ["--runs", str(workroom / "plugged")]
     run_script("train_agent.py", "--agent", "plugin:Zero", "--total-timesteps", "4", *runs, *common)
-    [folder] = (workplace / "plugged").iterdir()
+    [folder] = (workroom / "plugged").iterdir()
     assert "give --trust" in run_script("evaluate_agent.py", str(folder), *runs, ok=False)
     assert "plugin:Zero" in run_script("evaluate_agent.py", str(folder), "--trust", *runs)
     output = run_script("recognise.py", "--run", str(folder), "--trust", str(video_folder / "test" / "left" / "0.mp4"))
@@ -68,12 +68,10 @@ def test_settings_of_a_benchmarked_agent_are_values_not_texts():
     assert parse_agent(text) == ("scsampler", settings | {"streams": ("vectors", "intra"), "combination": "joint"})
 
 
-def test_an_agent_that_needs_the_classifier_first_recognises_nothing(
-    run_script, workplace, video_folder, common_frames
-):
-    runs = ["--runs", str(workplace / "as")]
+def test_an_agent_that_needs_the_classifier_first_recognises_nothing(run_script, workroom, video_folder, common_frames):
+    runs = ["--runs", str(workroom / "as")]
     run_script("train_agent.py", "--agent", "as", "--total-timesteps", "4", *runs, *common_frames)
-    [folder] = (workplace / "as").iterdir()
+    [folder] = (workroom / "as").iterdir()
     video = str(video_folder / "test" / "left" / "0.mp4")
     output = run_script("recognise.py", "--run", str(folder), video, ok=False)
     assert "looks at features+predictions: it needs the classifier first" in output
@@ -82,46 +80,46 @@ def test_an_agent_that_needs_the_classifier_first_recognises_nothing(
 
 
 def test_scsampler_is_trained_evaluated_with_other_weights_and_recognises(
-    run_script, workplace, video_folder, common_frames
+    run_script, workroom, video_folder, common_frames
 ):
     """The small folder's videos have no sound: they are judged by sight."""
-    arguments = ["--agent", "scsampler", "--total-timesteps", "16", "--runs", str(workplace / "sc"), *common_frames]
+    arguments = ["--agent", "scsampler", "--total-timesteps", "16", "--runs", str(workroom / "sc"), *common_frames]
     run_script("train_agent.py", *arguments)
-    [folder] = (workplace / "sc").iterdir()
+    [folder] = (workroom / "sc").iterdir()
     for picture in ("selection.png", "places.png", "ranked.png"):
         assert (folder / picture).stat().st_size > 1000
         assert picture in (folder / "report.md").read_text()
     output = run_script(
         *("evaluate_agent.py", str(folder), "--weights", common_frames[3], "--kept", "1"),
-        *("--runs", str(workplace / "sc-eval")),
+        *("--runs", str(workroom / "sc-eval")),
     )
     assert "scsampler" in output
     output = run_script("recognise.py", "--run", str(folder), str(video_folder / "test" / "left" / "0.mp4"))
     assert "2 of 6 clips classified" in output
 
 
-def test_mgsampler_draws_the_motion_of_a_video_and_takes_clips_end_to_end(run_script, workplace, common_frames):
-    arguments = ["--agent", "mgsampler", "--runs", str(workplace / "mg"), *common_frames]
+def test_mgsampler_draws_the_motion_of_a_video_and_takes_clips_end_to_end(run_script, workroom, common_frames):
+    arguments = ["--agent", "mgsampler", "--runs", str(workroom / "mg"), *common_frames]
     options = ["--candidates", "None", "--frames", "None", "--kept", "2"]
     run_script("train_agent.py", *arguments, *options)
-    [folder] = (workplace / "mg").iterdir()
+    [folder] = (workroom / "mg").iterdir()
     assert (folder / "motion.png").stat().st_size > 1000
 
 
-def test_a_classifier_is_converted_and_its_bank_charges_each_clip(run_script, workplace, video_folder, common):
-    runs = workplace / "sgs"
+def test_a_classifier_is_converted_and_its_bank_charges_each_clip(run_script, workroom, video_folder, common):
+    runs = workroom / "sgs"
     run_script(
         *("train_classifier.py", "--dataset", f"folder:{video_folder}", "--weights", common[3]),
         *("--sgs", "layer2", "--epochs", "1", "--batch-size", "4", "--runs", str(runs)),
     )
     [folder] = runs.iterdir()
     arguments = [*common[:2], "--weights", str(folder / "weights.safetensors"), *common[4:], "--sgs", "layer2"]
-    run_script("train_agent.py", "--agent", "uniform", "--runs", str(workplace / "sgs-agent"), *arguments)
-    [report] = (workplace / "sgs-agent").glob("*/report.md")
+    run_script("train_agent.py", "--agent", "uniform", "--runs", str(workroom / "sgs-agent"), *arguments)
+    [report] = (workroom / "sgs-agent").glob("*/report.md")
     assert "GMACs a clip on average, at most" in report.read_text()
     assert (report.parent / "bins.png").stat().st_size > 1000
     output = run_script(
-        *("build_bank.py", "--dataset", f"folder:{video_folder}", "--out", str(workplace / "sgs-bank")),
+        *("build_bank.py", "--dataset", f"folder:{video_folder}", "--out", str(workroom / "sgs-bank")),
         *("--weights", str(folder / "weights.safetensors"), "--sgs", "layer2", "--candidates", "None"),
     )
     assert "fewest maps kept" in output
