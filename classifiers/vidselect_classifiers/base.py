@@ -173,7 +173,8 @@ class ClipClassifier(nn.Module):
         exactly (1e-4 of a value, not 1e-6): where deterministic algorithms are asked for it stays as it is.
         """
         on_cpu = self.mean.device.type == "cpu"
-        if not torch.are_deterministic_algorithms_enabled() if on_cpu else mixed_precision:
+        faster = not torch.are_deterministic_algorithms_enabled() if on_cpu else mixed_precision
+        if faster:
             self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     def preprocess(self, clips: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ from rich.console import Console
 from vidselect_classifiers import make_classifier, save_weights
 from vidselect_env.evaluation.table import Column, cells
 from vidselect_env.experiment.run import claim_results
-from vidselect_env.files import write_aside
+from vidselect_env.files import write_json
 from vidselect_env.fitting.held_clips import HeldSource, hold_clips, read_held, sources_of
 from vidselect_env.fitting.held_training import CLIP_FALL, LAYER_FALL, fit_and_judge
 from vidselect_env.fitting.training import FitConfig
@@ -69,7 +69,7 @@ class SGSConfig:
 
     Args:
         sets: of kernels, whole, tuned.
-        samplings: of the set kernels, in this order; without, all that keep the order of bins.
+        samplings: of the set kernels, in this order; without, all whose names say nothing of time.
         whole_network, whole_after: of the set whole, and the stage that it is sampled after.
         seeds: of initial weights and of the order of clips.
         dataset: a synthetic one, or the name of one with the splits train, val and test.
@@ -268,7 +268,7 @@ def train(config: SGSConfig, run: Run) -> str:
     for file in (weights_file(config, run), row_file(config, run)):
         file.parent.mkdir(parents=True, exist_ok=True)
     save_weights(classifier, weights_file(config, run))
-    write_aside(row_file(config, run), lambda aside: aside.write_text(json.dumps(row) + "\n"))
+    write_json(row_file(config, run), row)
     return f"{row['test']['Top-1']:.1f} % right, {row['test'].get('maps kept', math.nan):.2f} maps"
 
 

@@ -106,7 +106,7 @@ def test_the_whole_experiment_on_a_few_videos_leaves_rows_resumes_and_is_timed(t
     assert "| resnet3d_18_modified, kronecker, time, fours, 2 bins, 4 frames over 4, rate 0.1 | 1 |" in table
     assert (tmp_path / "out" / "table.md").exists()
     rows = {file: file.stat().st_mtime_ns for file in (tmp_path / "out" / "rows").iterdir()}
-    assert len(rows) >= 6  # the first training, two ways of sampling, none, every other frame, half of them
+    assert len(rows) >= 7  # the first training, two ways of sampling, attention, none, every other frame, half of them
     for file in rows:
         found = json.loads(file.read_text())
         assert len(found["epochs"]) == (1 if found["sampling"] == "first" else 2)
