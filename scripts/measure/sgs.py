@@ -10,9 +10,9 @@ Sets of runs (`--sets`), the first first:
   every other frame, half the frames, as many frames as cost what sampling does, and temporal attention.
 - `tuned`: `tiny_r3d` again, with blocks and bins chosen, then the learning rate.
 
-Every run trains on from its network's first training, which all of a seed share. Sets choose on `val`, with the
-first seed. Runs hold their clips on the device that they share, and leave a row each in OUT/rows: run the command
-again to go on after a kill.
+Every run trains on from its network's first training, one for each seed. Sets choose on `val`, with the first seed.
+Runs hold their clips on the device that they share, and leave a row each in OUT/rows: run the command again to go on
+after a kill.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ SAMPLINGS: dict[str, dict[str, Any] | None] = {
     "kronecker, time": {"kernel": "kronecker", "order": "time"},
     "centred, detached, time": {"distance": "centred", "detach": True, "order": "time"},
     "kronecker, time, fours": {"kernel": "kronecker", "order": "time", "block": 4},
+    "kronecker, time, pairs": {"kernel": "kronecker", "order": "time", "block": 2},
 }
-SPEEDS = ("still", "slow", "fast")
 # Of the table's columns, on `test` but for the first.
-DIGITS = {"Top-1 on val": 1, "Top-1": 1, "maps kept": 2, **dict.fromkeys(SPEEDS, 2), "GMACs a clip": 4}
-DIGITS |= {LAYER_FALL: 1, CLIP_FALL: 1}
+DIGITS = {"Top-1 on val": 1, "Top-1": 1, **dict.fromkeys(("maps kept", "still", "slow", "fast"), 2)}
+DIGITS |= {"GMACs a clip": 4, LAYER_FALL: 1, CLIP_FALL: 1}
 SPLITS = ("train", "val", "test")
 PLANNED = ("sets", "samplings", "whole_network", "whole_after", "seeds", "rates")  # which runs, not what they are
 FREE = (*PLANNED, "device", "jobs", "minutes", "out", "scratch")  # may differ where results are gone on with
@@ -78,7 +78,7 @@ class SGSConfig:
         num_frames: of a clip.
         start: weights that each network's first training begins with, whose head goes; None for a new network.
         first_epochs, epochs: of each network's first training; of every run after it.
-        batch_size: clips of a gradient step.
+        optimizer, batch_size: sgd, adamw or adam; clips of a gradient step.
         learning_rate, rates: the largest, where none is chosen; of the set tuned, as multiples of it.
         device, jobs: cpu or cuda; runs at a time.
         minutes: from the start; no run begins that would end later if it took as long as the longest so far.
@@ -99,6 +99,7 @@ class SGSConfig:
     start: str | None = None
     first_epochs: int = 4
     epochs: int = 8
+    optimizer: str = "sgd"
     batch_size: int = 64
     learning_rate: float = 0.1
     rates: tuple[float, ...] = (1.0, 2.0)
@@ -124,10 +125,9 @@ class Run:
     @property
     def variant(self) -> str:
         """All but the seed."""
-        bins = [] if self.bins is None else [f"{self.bins} bins"]
+        options = [f"after {self.after}"] * (self.after is not None) + [f"{self.bins} bins"] * (self.bins is not None)
         frames = f"{len(self.frames)} frames over {self.frames[-1] + 1}"
-        after = [] if self.after is None else [f"after {self.after}"]
-        return ", ".join([self.network, self.sampling, *after, *bins, frames, f"rate {self.learning_rate:g}"])
+        return ", ".join([self.network, self.sampling, *options, frames, f"rate {self.learning_rate:g}"])
 
     @property
     def name(self) -> str:
@@ -160,7 +160,7 @@ def ready(config: SGSConfig) -> Iterator[Piece]:
     rows = read_rows(config)
     for run in plan(config, rows):
         first = of(config, run.network, sampling="first", seed=run.seed)
-        needed = run if weights_file(config, first).exists() else first
+        needed = run if files_of(config, first)[0].exists() else first
         if run.name not in rows:
             yield Piece(name=needed.name, function=train, args=(config, needed))
 
@@ -178,18 +178,20 @@ def kernels(config: SGSConfig, rows: dict[str, dict]) -> Iterator[Run]:
 def whole(config: SGSConfig, rows: dict[str, dict]) -> Iterator[Run]:
     run, total = partial(of, config, config.whole_network), config.num_frames
     after = None if AFTER.get(config.whole_network) == config.whole_after else config.whole_after
-    grid = [run(sampling="kronecker, time, fours", bins=bins, after=after, seed=config.seeds[0]) for bins in (2, 3)]
+    sampled = partial(run, after=after, seed=config.seeds[0])
+    tried = [("pairs", 2), ("fours", 2), ("fours", 3)]
+    grid = [sampled(sampling=f"kronecker, time, {kind}", bins=bins) for kind, bins in tried]
     yield from grid
-    chosen = choose(rows, grid, column=CLIP_FALL, least=37)
+    chosen = choose(rows, grid, column=CLIP_FALL, least=36)
     for seed in config.seeds:
         yield run(seed=seed)
         if chosen:
             yield dataclasses.replace(chosen, seed=seed)
-        yield from (run(frames=tuple(each), seed=seed) for each in (range(0, total, 2), range(total // 2)))
+    fewer = [tuple(range(0, total, 2)), tuple(range(total // 2))]
     if chosen:  # as many frames as cost what sampling does, over the same time and in a row
         count = max(round(total * (1 - rows[chosen.name]["val"][CLIP_FALL] / 100)), 2)
-        spread = tuple(round(place * (total - 1) / (count - 1)) for place in range(count))
-        yield from (run(frames=each, seed=seed) for seed in config.seeds for each in (spread, tuple(range(count))))
+        fewer += [tuple(round(place * (total - 1) / (count - 1)) for place in range(count)), tuple(range(count))]
+    yield from (run(frames=frames, seed=seed) for seed in config.seeds for frames in fewer)
     yield from (run(sampling="attention", after=after, seed=seed) for seed in config.seeds)
 
 
@@ -228,12 +230,9 @@ def held_file(config: SGSConfig, split: str) -> Path:
     return config.scratch / f"{split}.safetensors"
 
 
-def weights_file(config: SGSConfig, run: Run) -> Path:
-    return config.scratch / "weights" / f"{run.name}.safetensors"
-
-
-def row_file(config: SGSConfig, run: Run) -> Path:
-    return config.out / "rows" / f"{run.name}.json"
+def files_of(config: SGSConfig, run: Run) -> tuple[Path, Path]:
+    """Its weights and its row."""
+    return config.scratch / "weights" / f"{run.name}.safetensors", config.out / "rows" / f"{run.name}.json"
 
 
 def read_rows(config: SGSConfig) -> dict[str, dict]:
@@ -249,26 +248,26 @@ def train(config: SGSConfig, run: Run) -> str:
     size, num_classes = (config.size, config.size), len(held["train"].class_names)
     make = partial(make_classifier, run.network, num_classes=num_classes, resize=size, crop=size)
     plain_gmacs = make(num_frames=config.num_frames).gmacs_per_clip()
-    is_first = run.sampling == "first"
-    first = of(config, run.network, sampling="first", seed=run.seed)
-    sampling = None if run.sampling in ("first", "attention") else SAMPLINGS[run.sampling]
-    after = run.after or AFTER.get(run.network)
+    first, is_first = of(config, run.network, sampling="first", seed=run.seed), run.sampling == "first"
+    sampling, after = SAMPLINGS.get(run.sampling), run.after or AFTER.get(run.network)
     sgs = None if sampling is None else {"after": after, "num_bins": run.bins, **sampling}
     classifier = make(
         num_frames=len(run.frames),
-        weights=config.start if is_first else weights_file(config, first),
+        weights=config.start if is_first else files_of(config, first)[0],
         replace_head=is_first,
         sgs=sgs,
         attention=after if run.sampling == "attention" else None,
     ).to(config.device)
+    kind: dict[str, Any] = {"optimizer": config.optimizer, "batch_size": config.batch_size, "label_smoothing": 0.1}
     epochs = config.first_epochs if is_first else config.epochs
-    fit = FitConfig(epochs=epochs, batch_size=config.batch_size, learning_rate=run.learning_rate, label_smoothing=0.1)
-    found = fit_and_judge(classifier, held, offsets=run.frames, config=fit, plain_gmacs=plain_gmacs, seed=run.seed)
+    fit = FitConfig(epochs=epochs, learning_rate=run.learning_rate, **kind)
+    judge = partial(fit_and_judge, plain_gmacs=plain_gmacs, tell=partial(print, f"{run.name}:", flush=True))
+    found = judge(classifier, held, offsets=run.frames, config=fit, seed=run.seed)
     row = {**dataclasses.asdict(run), "variant": run.variant, "sgs": sgs, **found}
-    for file in (weights_file(config, run), row_file(config, run)):
+    for file in files_of(config, run):
         file.parent.mkdir(parents=True, exist_ok=True)
-    save_weights(classifier, weights_file(config, run))
-    write_json(row_file(config, run), row)
+    save_weights(classifier, files_of(config, run)[0])
+    write_json(files_of(config, run)[1], row)
     return f"{row['test']['Top-1']:.1f} % right, {row['test'].get('maps kept', math.nan):.2f} maps"
 
 
@@ -290,9 +289,9 @@ def markdown(config: SGSConfig) -> str:
 
 def value(row: dict[str, Any], *, name: str) -> float:
     """A column's value; nan for what a network without sampling has not."""
-    if name in SPEEDS:  # of all classes of that speed
-        maps = [each for kind, each in row["test"].get("maps of", {}).items() if kind.split()[0] == name]
-        return sum(maps) / len(maps) if maps else math.nan
+    maps = [each for kind, each in row["test"].get("maps of", {}).items() if kind.split()[0] == name]
+    if maps:  # of all classes of that speed
+        return sum(maps) / len(maps)
     return row["val"]["Top-1"] if name == "Top-1 on val" else row["test"].get(name, math.nan)
 
 

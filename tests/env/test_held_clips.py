@@ -128,7 +128,9 @@ def test_training_on_held_clips_learns_what_there_is_to_learn():
     config = FitConfig(epochs=3, batch_size=10, learning_rate=0.05)
     held = {split: bright_and_dark(seed=seed) for seed, split in enumerate(("train", "val", "test"))}
     plain = make_classifier("tiny_r3d", num_classes=2, num_frames=4).gmacs_per_clip()
-    row = fit_and_judge(classifier, held, offsets=range(4), config=config, plain_gmacs=plain)
+    told: list[str] = []
+    row = fit_and_judge(classifier, held, offsets=range(4), config=config, plain_gmacs=plain, tell=told.append)
+    assert [line.split(",")[0] for line in told] == ["epoch 1", "epoch 2", "epoch 3"]
     assert row["test"]["Top-1"] == 100
     assert row["epochs"][0]["loss"] > row["epochs"][-1]["loss"]
     assert [epoch["epoch"] for epoch in row["epochs"]] == [1, 2, 3]
@@ -148,6 +150,15 @@ def test_the_same_seed_trains_the_same_network():
 
     assert torch.equal(weights(1), weights(1))
     assert not torch.equal(weights(1), weights(2))
+
+
+def test_held_clips_are_trained_on_with_the_optimizer_that_is_asked_for():
+    classifier = make_classifier("tiny_r3d", num_classes=2, num_frames=4)
+    before = classifier.head.weight.detach().clone()
+    config = FitConfig(epochs=1, batch_size=60, optimizer="adam", learning_rate=1e-3, warmup_epochs=0, weight_decay=0)
+    fit_held(classifier, bright_and_dark(), offsets=range(4), config=config)
+    moved = (classifier.head.weight.detach() - before).abs()
+    torch.testing.assert_close(moved, torch.full_like(moved, 1e-3), rtol=1e-2, atol=0)  # Adam's first step is the rate
 
 
 def test_every_clip_is_charged_for_the_maps_it_keeps():

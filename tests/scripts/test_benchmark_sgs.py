@@ -50,14 +50,15 @@ def test_a_run_waits_for_its_networks_first_training(experiment, tmp_path):
     config = experiment.SGSConfig(sets=("kernels",), seeds=(0,), out=tmp_path / "out", scratch=tmp_path / "scratch")
     assert {piece.name for piece in experiment.ready(config)} == {"tiny_r3d-first-16_frames_over_16-rate_0.1-seed_0"}
     first = experiment.of(config, "tiny_r3d", sampling="first", seed=0)
-    file = experiment.weights_file(config, first)
+    file = experiment.files_of(config, first)[0]
     file.parent.mkdir(parents=True)
     file.touch()
     names = [piece.name for piece in experiment.ready(config)]
     assert len(names) == len(set(names)) == 8
     done = experiment.of(config, "tiny_r3d", sampling="kronecker", seed=0)
-    experiment.row_file(config, done).parent.mkdir(parents=True)
-    experiment.row_file(config, done).write_text("{}")
+    _, row_file = experiment.files_of(config, done)
+    row_file.parent.mkdir(parents=True)
+    row_file.write_text("{}")
     assert {piece.name for piece in experiment.ready(config)} == set(names) - {done.name}
 
 

@@ -9,6 +9,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -21,7 +22,7 @@ from vidselect_classifiers.sgs import gmacs_before_sgs, gmacs_by_bins
 from vidselect_env.fitting.fit_config import FitConfig
 from vidselect_env.fitting.held_clips import HeldClips
 from vidselect_env.fitting.kept_maps import KeptMaps
-from vidselect_env.fitting.optimisation import warmup_cosine
+from vidselect_env.fitting.optimisation import make_optimizer
 
 CLIP_FALL, LAYER_FALL = "fall of the clip (%)", "fall after the layer (%)"  # in multiply-adds
 
@@ -52,20 +53,23 @@ def fit_held(
 
     Args:
         offsets: (T,) frames of a clip, as of `HeldClips.batches`.
-        config: its epochs, batch size, rates, weight decay and label smoothing; all else of it is of files.
+        config: its epochs, batch size, optimizer, rates, weight decay and label smoothing; all else of it is of files.
         seed: of the order and the places of clips.
         on_epoch: told the number of epochs done, the mean loss, and the maps kept, after each.
     """
     device = clips.frames.device
     classifier.convolve_fast()
     generator = torch.Generator(device).manual_seed(seed)
-    optimizer = torch.optim.SGD(
-        classifier.parameters(), lr=config.learning_rate, momentum=0.9, weight_decay=config.weight_decay
+    optimizer = make_optimizer(
+        classifier,
+        kind=config.optimizer,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        decay_norms=config.decay_norms,
     )
     per_epoch = max(len(clips) // config.batch_size, 1)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer,
-        lambda step: warmup_cosine(step, warmup=config.warmup_epochs * per_epoch, total=config.epochs * per_epoch),
+        optimizer, partial(config.learning_rate_share, steps_per_epoch=per_epoch)
     )
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
@@ -99,10 +103,11 @@ def fit_and_judge(
     config: FitConfig,
     plain_gmacs: float,
     seed: int = 0,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Train on the split `train`; a row of how that went: `epochs` on val, the fields of `HeldFit`, `val`, `test`.
 
-    What `val` and `test` say is that of `judged`, against `plain_gmacs`.
+    What `val` and `test` say is that of `judged`, against `plain_gmacs`; `tell` is told a line after each epoch.
     """
     costs = ClipCosts.of(classifier, plain_gmacs=plain_gmacs)
     epochs: list[dict[str, Any]] = []
@@ -111,6 +116,7 @@ def fit_and_judge(
         found = judged(classifier, held["val"], offsets=offsets, costs=costs)
         maps = {"maps in training": kept.mean, "maps on val": found["maps kept"]} if len(kept) else {}
         epochs.append({"epoch": epoch, "loss": loss, "Top-1 on val": found["Top-1"], **maps})
+        tell(", ".join(f"{name} {value:.3g}" for name, value in epochs[-1].items()))
 
     fitted = fit_held(classifier, held["train"], offsets=offsets, config=config, seed=seed, on_epoch=end_of_epoch)
     row = {"epochs": epochs, **dataclasses.asdict(fitted), "device": str(held["train"].frames.device)}
