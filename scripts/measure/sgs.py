@@ -11,8 +11,7 @@ Sets of runs (`--sets`), the first first:
 - `tuned`: `tiny_r3d` again, with blocks and bins chosen, then the learning rate.
 
 Every run trains on from its network's first training, one for each seed. Sets choose on `val`, with the first seed.
-Runs hold their clips on the device that they share, and leave a row each in OUT/rows: run the command again to go on
-after a kill.
+All share the clips that the device holds, and leave a row each in OUT/rows: the command again goes on after a kill.
 """
 
 from __future__ import annotations
@@ -59,8 +58,9 @@ SAMPLINGS: dict[str, dict[str, Any] | None] = {
 DIGITS = {"Top-1 on val": 1, "Top-1": 1, **dict.fromkeys(("maps kept", "still", "slow", "fast"), 2)}
 DIGITS |= {"GMACs a clip": 4, LAYER_FALL: 1, CLIP_FALL: 1}
 SPLITS = ("train", "val", "test")
-PLANNED = ("sets", "samplings", "whole_network", "whole_after", "seeds", "rates")  # which runs, not what they are
-FREE = (*PLANNED, "device", "jobs", "minutes", "out", "scratch")  # may differ where results are gone on with
+# May differ where results are gone on with: which runs, not what they are, and where.
+PLANNED = ("sets", "samplings", "whole_network", "whole_after", "whole_bins", "seeds", "rates")
+FREE = (*PLANNED, "device", "jobs", "minutes", "out", "scratch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ class SGSConfig:
     Args:
         sets: of kernels, whole, tuned.
         samplings: of the set kernels, in this order; without, all whose names say nothing of time.
-        whole_network, whole_after: of the set whole, and the stage that it is sampled after.
+        whole_network, whole_after, whole_bins: of the set whole; it is sampled after a stage, in one of these ways.
         seeds: of initial weights and of the order of clips.
         dataset: a synthetic one, or the name of one with the splits train, val and test.
         num_videos, num_tests: synthetic ones for training; for val, and for test.
@@ -89,6 +89,7 @@ class SGSConfig:
     samplings: tuple[str, ...] = tuple(name for name in SAMPLINGS if "time" not in name)
     whole_network: str = "resnet3d_18_modified"
     whole_after: str = "layer1"
+    whole_bins: tuple[str, ...] = ("fours 2", "fours 3")
     seeds: tuple[int, ...] = (0, 1, 2)
     dataset: str = "synthetic-speeds"
     num_videos: int = 24000
@@ -138,8 +139,9 @@ def main() -> None:
     config = tyro.cli(SGSConfig, description=__doc__)
     started_s = time.monotonic()
     try:
-        for folder in (config.out, config.scratch):
+        for folder, inner in ((config.out, "rows"), (config.scratch, "weights")):
             claim_results(folder, free=FREE, sgs=config)
+            (folder / inner).mkdir(exist_ok=True)
     except ValueError as error:
         raise SystemExit(str(error)) from None
     of_videos = {"num_videos": config.num_videos, "num_tests": config.num_tests}
@@ -179,8 +181,8 @@ def whole(config: SGSConfig, rows: dict[str, dict]) -> Iterator[Run]:
     run, total = partial(of, config, config.whole_network), config.num_frames
     after = None if AFTER.get(config.whole_network) == config.whole_after else config.whole_after
     sampled = partial(run, after=after, seed=config.seeds[0])
-    tried = [("pairs", 2), ("fours", 2), ("fours", 3)]
-    grid = [sampled(sampling=f"kronecker, time, {kind}", bins=bins) for kind, bins in tried]
+    tried = [each.split() for each in config.whole_bins]
+    grid = [sampled(sampling=f"kronecker, time, {kind}", bins=int(bins)) for kind, bins in tried]
     yield from grid
     chosen = choose(rows, grid, column=CLIP_FALL, least=36)
     for seed in config.seeds:
@@ -259,15 +261,14 @@ def train(config: SGSConfig, run: Run) -> str:
         attention=after if run.sampling == "attention" else None,
     ).to(config.device)
     kind: dict[str, Any] = {"optimizer": config.optimizer, "batch_size": config.batch_size, "label_smoothing": 0.1}
-    epochs = config.first_epochs if is_first else config.epochs
-    fit = FitConfig(epochs=epochs, learning_rate=run.learning_rate, **kind)
+    kind["epochs"] = config.first_epochs if is_first else config.epochs
+    fit = FitConfig(learning_rate=run.learning_rate, **kind)
     judge = partial(fit_and_judge, plain_gmacs=plain_gmacs, tell=partial(print, f"{run.name}:", flush=True))
     found = judge(classifier, held, offsets=run.frames, config=fit, seed=run.seed)
     row = {**dataclasses.asdict(run), "variant": run.variant, "sgs": sgs, **found}
-    for file in files_of(config, run):
-        file.parent.mkdir(parents=True, exist_ok=True)
-    save_weights(classifier, files_of(config, run)[0])
-    write_json(files_of(config, run)[1], row)
+    weights_file, row_file = files_of(config, run)
+    save_weights(classifier, weights_file)
+    write_json(row_file, row)
     return f"{row['test']['Top-1']:.1f} % right, {row['test'].get('maps kept', math.nan):.2f} maps"
 
 
