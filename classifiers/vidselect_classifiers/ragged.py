@@ -79,7 +79,7 @@ class RaggedMaps:
         maps = args[0] if args else None
         if isinstance(maps, RaggedMaps) and maps.is_packable():
             if func is functional.batch_norm:
-                return maps.with_packed(func(maps.packed(), *args[1:], **kwargs))
+                return maps.with_packed(_batch_norm(maps.packed(), *args[1:], **kwargs))
             if func in POINTWISE and all(_fits(maps, other) for other in args[1:]):
                 return _pointwise(func, maps, *args[1:], **kwargs)
         if getattr(func, "__name__", "") == "conv3d":  # torch hands over an object of its own
@@ -157,6 +157,27 @@ def _packed_of(value: Any) -> Any:
     return value.packed() if isinstance(value, RaggedMaps) else value
 
 
+def _batch_norm(
+    maps: Tensor,
+    mean: Tensor | None,
+    variance: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """`batch_norm`; with known statistics on a CPU as what it then is, one product and one sum for each channel.
+
+    torch takes the pixels of one map at a time, which is several times slower where maps have few.
+    """
+    if mean is None or variance is None or weight is None or bias is None or training or not _is_for_cpu(maps):
+        return functional.batch_norm(maps, mean, variance, weight, bias, training, momentum, eps)
+    scale = weight * (variance + eps).rsqrt()
+    shift = bias - mean * scale
+    return torch.addcmul(shift[:, None, None], maps, scale[:, None, None])
+
+
 def _conv3d(
     maps: RaggedMaps,
     weight: Tensor,
@@ -185,6 +206,10 @@ def _fast_conv3d(
 
     torch takes its own, several times slower, where a batch is small, as one clip of a few maps is.
     """
-    if maps.device.type != "cpu" or maps.dtype != torch.float32:
+    if not _is_for_cpu(maps):
         return functional.conv3d(maps, weight, bias, stride, padding, dilation, groups)
     return torch.mkldnn_convolution(maps, weight, bias, padding, stride, dilation, groups)
+
+
+def _is_for_cpu(maps: Tensor) -> bool:
+    return maps.device.type == "cpu" and maps.dtype == torch.float32

@@ -53,6 +53,7 @@ class SpeedConfig:
         num_clips: one of each video.
         rounds: of each network in turn.
         num_threads: of torch.
+        channels_last: both networks in the memory format of training and of recognition (`convolve_fast`).
         trained: the folder of sgs.py's rows; then what is above `num_clips` does not matter.
         scratch: its folder of weights and clips.
         network: of these, which.
@@ -71,6 +72,7 @@ class SpeedConfig:
     num_clips: int = 8
     rounds: int = 5
     num_threads: int = 2
+    channels_last: bool = False
     trained: Path | None = None
     scratch: Path = Path("runs/sgs-scratch")
     network: str = "resnet3d_18_modified"
@@ -167,6 +169,8 @@ def row(config: SpeedConfig, name: str, plain: ClipClassifier, adaptive: ClipCla
     """Both networks on the same clips in turn: medians."""
     networks = {"without": plain, "with": adaptive}
     for network in networks.values():
+        if config.channels_last:
+            network.convolve_fast()
         network(clips)
     kept = adaptive(clips).num_bins
     assert kept is not None

@@ -54,6 +54,24 @@ def test_maps_are_packed_clip_by_clip_and_come_back():
     same(maps.with_packed(packed * 2), [group * 2 for group in maps.groups])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("affine", [True, False])
+def test_batch_norm_with_known_statistics_is_torchs(affine, dtype):
+    maps = clips_of((2, 3), (1, 2))
+    groups = [group.to(dtype) for group in maps.groups]
+    mean, variance, weight, bias = (torch.rand(4, dtype=dtype) + 0.1 for _ in range(4))
+    scales = (weight, bias) if affine else (None, None)
+    found = F.batch_norm(RaggedMaps(groups, order=maps.order, lengths=maps.lengths), mean, variance, *scales, eps=0.5)
+    same(
+        found,
+        [
+            (group - mean.view(-1, 1, 1, 1)) / (variance.view(-1, 1, 1, 1) + 0.5).sqrt() * w + b
+            for group in groups
+            for w, b in [(weight.view(-1, 1, 1, 1), bias.view(-1, 1, 1, 1)) if affine else (1, 0)]
+        ],
+    )
+
+
 def test_a_relu_in_place_is_seen_in_the_groups_made_before_it():
     maps = F.batch_norm(clips_of((2, 3), (1, 2)), torch.zeros(4), torch.ones(4))
     before = [group.clone() for group in maps.groups]
