@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from vidselect_env.settings import check_settings
 
 if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
     from vidselect_env.fitting.augmentation import ClipJitter
 
 OPTIMIZERS = ("sgd", "adamw", "adam")
@@ -140,6 +144,23 @@ class FitConfig:
         return ClipJitter(
             scales=self.scale_jitter, random_crop=self.random_crop, brightness=self.brightness, colour=self.colour
         )
+
+    def make_optimizer(
+        self, classifier: nn.Module, *, steps_per_epoch: int
+    ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
+        """What takes gradient steps of a classifier, and its learning rate, to be told of every step."""
+        from torch.optim.lr_scheduler import LambdaLR
+
+        from vidselect_env.fitting.optimisation import make_optimizer
+
+        optimizer = make_optimizer(
+            classifier,
+            kind=self.optimizer,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            decay_norms=self.decay_norms,
+        )
+        return optimizer, LambdaLR(optimizer, partial(self.learning_rate_share, steps_per_epoch=steps_per_epoch))
 
     def learning_rate_share(self, step: int, *, steps_per_epoch: int) -> float:
         """Share of the largest learning rate at a gradient step."""

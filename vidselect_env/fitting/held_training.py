@@ -9,7 +9,6 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -22,7 +21,6 @@ from vidselect_classifiers.sgs import gmacs_before_sgs, gmacs_by_bins
 from vidselect_env.fitting.fit_config import FitConfig
 from vidselect_env.fitting.held_clips import HeldClips
 from vidselect_env.fitting.kept_maps import KeptMaps
-from vidselect_env.fitting.optimisation import make_optimizer
 
 CLIP_FALL, LAYER_FALL = "fall of the clip (%)", "fall after the layer (%)"  # in multiply-adds
 
@@ -60,17 +58,8 @@ def fit_held(
     device = clips.frames.device
     classifier.convolve_fast()
     generator = torch.Generator(device).manual_seed(seed)
-    optimizer = make_optimizer(
-        classifier,
-        kind=config.optimizer,
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-        decay_norms=config.decay_norms,
-    )
     per_epoch = max(len(clips) // config.batch_size, 1)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, partial(config.learning_rate_share, steps_per_epoch=per_epoch)
-    )
+    optimizer, schedule = config.make_optimizer(classifier, steps_per_epoch=per_epoch)
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
         return clips.batches(offsets, batch_size=config.batch_size, generator=generator)

@@ -26,7 +26,6 @@ from vidselect_env.fitting.epochs import evaluate_clips, train_epoch
 from vidselect_env.fitting.fit_config import FitConfig
 from vidselect_env.fitting.kept_maps import KeptMaps
 from vidselect_env.fitting.loader import ClipLoader
-from vidselect_env.fitting.optimisation import make_optimizer
 from vidselect_env.fitting.processes import ALONE, Processes, share_norms
 
 
@@ -70,17 +69,8 @@ def fit(
     loader_of = partial(make_loader, geometry=classifier.geometry, config=config, processes=processes)
     loader = loader_of(train_set, batch_size=batch_size, training=True, generator=generator)
     test_loader = loader_of(test_set, batch_size=batch_size, training=False, generator=generator)
-    optimizer = make_optimizer(
-        classifier,
-        kind=config.optimizer,
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-        decay_norms=config.decay_norms,
-    )
     steps_per_epoch = -(-len(train_set) // (batch_size * processes.count * config.accumulate))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, partial(config.learning_rate_share, steps_per_epoch=steps_per_epoch)
-    )
+    optimizer, schedule = config.make_optimizer(classifier, steps_per_epoch=steps_per_epoch)
     shared: dict[str, Any] = {"classifier": classifier, "parts": (optimizer, schedule), "generator": generator}
     first = take_up(saved, **shared, processes=processes)
     accuracy = float("nan")
