@@ -10,7 +10,6 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
-from torchvision.transforms.functional import rgb_to_grayscale
 
 from vidselect_agents.base import Agent
 from vidselect_env.envs.contract import Looks, LookShapes, Needs
@@ -120,6 +119,8 @@ class MGSampler(Agent):
         if self.config.difference == "ssim":
             return ssim_differences(frames)
         if self.config.filters is None:  # the fixed filters see nothing but luma: a third of the work
+            from torchvision.transforms.functional import rgb_to_grayscale  # takes a second to import
+
             return feature_differences(rgb_to_grayscale(frames))
         return feature_differences(frames, self.filters)
 

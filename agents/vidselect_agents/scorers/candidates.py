@@ -10,7 +10,6 @@ from collections.abc import Callable
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock
 
 from vidselect_agents.scorers.frames import SoundVGG, scaled
 from vidselect_classifiers import gmacs
@@ -243,6 +242,8 @@ def fold_frames(skims: Tensor) -> Tensor:
 
 
 def _stage(channels: int, planes: int, count: int, *, stride: int, norm: Callable[[int], nn.Module]) -> nn.Sequential:
+    from torchvision.models.resnet import BasicBlock  # takes a second to import
+
     shortcut = None
     if stride != 1 or channels != planes:
         shortcut = nn.Sequential(nn.Conv2d(channels, planes, 1, stride=stride, bias=False), norm(planes))

@@ -10,8 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import resnet18, shufflenet_v2_x0_5, vgg
-from torchvision.models.resnet import BasicBlock
 from tqdm import tqdm
 
 # What brings a stream's values to about one: pixels a frame, levels of 255, levels around grey, log mel.
@@ -60,6 +58,8 @@ def stream_network(stream: str, shape: Sequence[int], *, num_outputs: int, netwo
 
 
 def _torchvision_network(name: str, *, pretrained: bool) -> tuple[Any, bool]:
+    from torchvision.models import resnet18, shufflenet_v2_x0_5  # takes a second to import
+
     build, weights = {
         "resnet18": (resnet18, "ResNet18_Weights.IMAGENET1K_V1"),
         "shufflenet": (shufflenet_v2_x0_5, "ShuffleNet_V2_X0_5_Weights.IMAGENET1K_V1"),
@@ -72,6 +72,8 @@ class SmallResNet(nn.Module):
     """Three residual blocks of 8, 16 and 32 planes."""
 
     def __init__(self, channels: int, *, num_outputs: int, stride: int, width: int = 8) -> None:
+        from torchvision.models.resnet import BasicBlock  # takes a second to import
+
         super().__init__()
         self.stem = nn.Sequential(
             nn.Conv2d(channels, width, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
@@ -99,6 +101,8 @@ class SoundVGG(nn.Module):
     """
 
     def __init__(self, *, num_outputs: int, small: bool) -> None:
+        from torchvision.models import vgg  # takes a second to import
+
         super().__init__()
         groups = [(8, 1), (16, 1), (24, 1), (32, 1)] if small else [(64, 2), (128, 2), (256, 4), (512, 4), (512, 4)]
         plan: list[int | str] = []
