@@ -184,7 +184,7 @@ def whole(config: SGSConfig, rows: dict[str, dict]) -> Iterator[Run]:
     tried = [each.split() for each in config.whole_bins]
     grid = [sampled(sampling=f"kronecker, time, {kind}", bins=int(bins)) for kind, bins in tried]
     yield from grid
-    chosen = choose(rows, grid, column=CLIP_FALL, least=36)
+    chosen = choose(rows, grid, column=LAYER_FALL, least=40)
     for seed in config.seeds:
         yield run(seed=seed)
         if chosen:
