@@ -52,6 +52,7 @@ class SimilarityGuidedSampling(nn.Module):
         order: of the maps that are kept: of their `bins` (Eq. 4), or in `time`, by the weighted mean of what is
             merged. Ours: neither paper nor code has it. The order of bins says nothing of before and after.
         block: how many maps in a row are sampled together, each block by itself (appendix A); None for all.
+        num_steps: T, if its batch norm is to have statistics of each step in time (ours; `StepNorm`).
 
     Raises:
         ValueError: an unknown name, a number of bins that is not positive, or an L that does not fit.
@@ -71,6 +72,7 @@ class SimilarityGuidedSampling(nn.Module):
         network: str = "paper",
         order: str = "bins",
         block: int | None = None,
+        num_steps: int | None = None,
     ) -> None:
         super().__init__()
         if network not in NETWORKS:
@@ -84,7 +86,7 @@ class SimilarityGuidedSampling(nn.Module):
         if any(bins < 1 for bins in self._bins(1)):
             raise ValueError(f"num_bins ({num_bins}) must be at least 1")
         self.embedding_dim = self._needed_dim(embedding_dim)
-        self.embed = similarity_network(channels, self.embedding_dim, kind=network)
+        self.embed = similarity_network(channels, self.embedding_dim, kind=network, num_steps=num_steps)
         self.counted_bins: int | None = None
         self.stage = -1  # the number of the stage that it stands after
         self._identity()  # checks the names
@@ -218,7 +220,7 @@ def with_sgs(classifier: ClipClassifier, *, after: str = "layer1", **options: An
     Args:
         after: of `classifier.stages`.
         options: arguments of `SimilarityGuidedSampling`: `num_bins`, `kernel`, `distance` ...; of two pathways `block`
-            may be one for each.
+            may be one for each; and `per_step`, whether `num_steps` is to be the number of its maps.
 
     Raises:
         ValueError: no such stage, sampling is there already, or an option that it cannot have.
@@ -236,7 +238,7 @@ def with_sgs(classifier: ClipClassifier, *, after: str = "layer1", **options: An
     return adaptive.train(classifier.training)
 
 
-def _sampling(maps: Any, *, stage: int, block: int | Sequence[int] | None = None, **options: Any) -> nn.Module:
+def _sampling(maps: Any, *, stage: int, block: Any = None, per_step: bool = False, **options: Any) -> nn.Module:
     """The sampling of such maps, or of each of two pathways; an error as of `with_sgs`."""
     pathways = [maps] if isinstance(maps, Tensor) else maps
     blocks = [block] * len(pathways) if block is None or isinstance(block, int) else list(block)
@@ -244,7 +246,8 @@ def _sampling(maps: Any, *, stage: int, block: int | Sequence[int] | None = None
         raise ValueError(f"block {tuple(blocks)} must be one number for each of {len(pathways)} pathways")
     samplings = []
     for own, own_block in zip(pathways, blocks, strict=True):
-        samplings.append(SimilarityGuidedSampling(own.shape[1], block=own_block, **options))
+        steps = own.shape[2] if per_step else None
+        samplings.append(SimilarityGuidedSampling(own.shape[1], block=own_block, num_steps=steps, **options))
         samplings[-1].num_blocks(own.shape[2])  # which checks that they fit
         samplings[-1].stage = stage
     return samplings[0] if len(samplings) == 1 else PathwaySampling(*samplings)

@@ -237,7 +237,7 @@ def _check_fit(state: Mapping[str, Tensor], classifier: ClipClassifier, weights:
     if any(key.startswith("sgs.") for key in unexpected):
         problems.append("they are of a classifier with similarity guided sampling: say after which stage it stands")
     if any(key.startswith("sgs.embed.") for key in mis_shaped):
-        problems.append("their similarity network is of another size, by its `network` or its `embedding_dim`")
+        problems.append("their similarity network is of another size, by its `network`, `embedding_dim` or `per_step`")
     if problems:
         raise WeightsError("\n  ".join([f"{weights} does not fit {classifier.name}:", *problems]))
 

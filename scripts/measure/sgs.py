@@ -6,9 +6,9 @@ Sets of runs (`--sets`), the first first:
 
 - `kernels`: `tiny_r3d`, sampling after layer2: Eq. 1 or centred magnitudes, Z attached to the network before it or
   not, beside the Kronecker kernel, the authors' own settings, the mean of every two maps, and no sampling.
-- `whole`: the modified 3DResNet-18 (or another), sampling after layer1, behind which most of its cost lies; against
-  every other frame, half the frames, as many frames as cost what sampling does, and temporal attention.
-- `tuned`: `tiny_r3d` again, with blocks and bins chosen, then the learning rate.
+- `whole`: the modified 3DResNet-18 (or another), sampling after layer1, behind which most of its cost lies, with blocks
+  and bins chosen, then the rate; against every other frame, half the frames, as many as cost the same, and attention.
+- `tuned`: `tiny_r3d` again, with blocks and bins chosen, then the rate.
 
 Every run trains on from its network's first training, one for each seed. Sets choose on `val`, with the first seed.
 All share the clips that the device holds, and leave a row each in OUT/rows: the command again goes on after a kill.
@@ -20,7 +20,7 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,6 +40,7 @@ from vidselect_env.fitting.training import FitConfig
 from vidselect_env.shared_work import Piece, share_work
 
 AFTER = {"tiny_r3d": "layer2", "resnet3d_18_modified": "layer1"}
+BY_STEP = {"per_step": True, "network": "authors", "embedding_dim": 64}
 SAMPLINGS: dict[str, dict[str, Any] | None] = {
     "none": None,
     "kronecker": {"kernel": "kronecker"},
@@ -53,14 +54,16 @@ SAMPLINGS: dict[str, dict[str, Any] | None] = {
     "centred, detached, time": {"distance": "centred", "detach": True, "order": "time"},
     "kronecker, time, fours": {"kernel": "kronecker", "order": "time", "block": 4},
     "kronecker, time, pairs": {"kernel": "kronecker", "order": "time", "block": 2},
+    "kronecker, time, pairs by step": {"kernel": "kronecker", "order": "time", "block": 2, **BY_STEP},
 }
+ENOUGH = 42  # percent fewer multiply-adds after the layer on val: 40 are asked, and other seeds save less
 # Of the table's columns, on `test` but for the first.
 DIGITS = {"Top-1 on val": 1, "Top-1": 1, **dict.fromkeys(("maps kept", "still", "slow", "fast"), 2)}
 DIGITS |= {"GMACs a clip": 4, LAYER_FALL: 1, CLIP_FALL: 1}
 SPLITS = ("train", "val", "test")
-# May differ where results are gone on with: which runs, not what they are, and where.
-PLANNED = ("sets", "samplings", "whole_network", "whole_after", "whole_bins", "seeds", "rates")
-FREE = (*PLANNED, "device", "jobs", "minutes", "out", "scratch")
+Rows = dict[str, dict]  # what runs have left, by their names
+PLANNED = ("sets", "samplings", "whole_network", "whole_after", "whole_bins", "seeds", "rates")  # which runs
+FREE = (*PLANNED, "device", "jobs", "minutes", "out", "scratch")  # may differ where results are gone on with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +77,11 @@ class SGSConfig:
         seeds: of initial weights and of the order of clips.
         dataset: a synthetic one, or the name of one with the splits train, val and test.
         num_videos, num_tests: synthetic ones for training; for val, and for test.
-        size, num_held: of the frames, in pixels; of each video, its middle ones.
-        num_frames: of a clip.
+        size, num_held, num_frames: of the frames, in pixels; of each video, its middle ones; of a clip.
         start: weights that each network's first training begins with, whose head goes; None for a new network.
         first_epochs, epochs: of each network's first training; of every run after it.
         optimizer, batch_size: sgd, adamw or adam; clips of a gradient step.
-        learning_rate, rates: the largest, where none is chosen; of the set tuned, as multiples of it.
+        learning_rate, rates: the largest, where none is chosen; what is chosen of, as multiples of it.
         device, jobs: cpu or cuda; runs at a time.
         minutes: from the start; no run begins that would end later if it took as long as the longest so far.
         out, scratch: the folders of rows and tables; of decoded clips and weights, which are large.
@@ -167,50 +169,50 @@ def ready(config: SGSConfig) -> Iterator[Piece]:
             yield Piece(name=needed.name, function=train, args=(config, needed))
 
 
-def plan(config: SGSConfig, rows: dict[str, dict]) -> Iterator[Run]:
+def plan(config: SGSConfig, rows: Rows) -> Iterator[Run]:
     """The runs of all sets; those that follow from a choice as soon as it can be made."""
     for name in config.sets:
         yield from {"kernels": kernels, "whole": whole, "tuned": tuned}[name](config, rows)
 
 
-def kernels(config: SGSConfig, rows: dict[str, dict]) -> Iterator[Run]:
+def kernels(config: SGSConfig, rows: Rows) -> Iterator[Run]:
     yield from (of(config, "tiny_r3d", sampling=name, seed=seed) for seed in config.seeds for name in config.samplings)
 
 
-def whole(config: SGSConfig, rows: dict[str, dict]) -> Iterator[Run]:
-    run, total = partial(of, config, config.whole_network), config.num_frames
+def whole(config: SGSConfig, rows: Rows) -> Iterator[Run]:
+    run, total = partial(of, config, config.whole_network, seed=config.seeds[0]), config.num_frames
     after = None if AFTER.get(config.whole_network) == config.whole_after else config.whole_after
-    sampled = partial(run, after=after, seed=config.seeds[0])
-    tried = [each.split() for each in config.whole_bins]
-    grid = [sampled(sampling=f"kronecker, time, {kind}", bins=int(bins)) for kind, bins in tried]
-    yield from grid
-    chosen = choose(rows, grid, column=LAYER_FALL, least=40)
-    for seed in config.seeds:
-        yield run(seed=seed)
-        if chosen:
-            yield dataclasses.replace(chosen, seed=seed)
+    tried = [each.rsplit(maxsplit=1) for each in config.whole_bins]
+    grid = [run(sampling=f"kronecker, time, {kind}", bins=int(bins), after=after) for kind, bins in tried]
+    chosen, plain = yield from settle(config, rows, run(), grid)
+    if not plain:
+        return
     fewer = [tuple(range(0, total, 2)), tuple(range(total // 2))]
     if chosen:  # as many frames as cost what sampling does, over the same time and in a row
         count = max(round(total * (1 - rows[chosen.name]["val"][CLIP_FALL] / 100)), 2)
         fewer += [tuple(round(place * (total - 1) / (count - 1)) for place in range(count)), tuple(range(count))]
-    yield from (run(frames=frames, seed=seed) for seed in config.seeds for frames in fewer)
-    yield from (run(sampling="attention", after=after, seed=seed) for seed in config.seeds)
+    for seed in config.seeds:
+        yield from (dataclasses.replace(plain, frames=frames, seed=seed) for frames in fewer)
+        yield dataclasses.replace(plain, sampling="attention", after=after, seed=seed)
 
 
-def tuned(config: SGSConfig, rows: dict[str, dict]) -> Iterator[Run]:
+def tuned(config: SGSConfig, rows: Rows) -> Iterator[Run]:
     run = partial(of, config, "tiny_r3d", seed=config.seeds[0])
-    rates = [config.learning_rate * times for times in config.rates]
     tried = [("kronecker, time, fours", 2), ("kronecker, time, fours", 3), ("kronecker, time", 6)]
-    grid = [run(sampling=name, bins=bins) for name, bins in tried]
-    plain = [run(learning_rate=rate) for rate in rates]
-    yield from [*grid, *plain]
-    bins = choose(rows, grid, column=LAYER_FALL, least=42)
-    sampled = [dataclasses.replace(bins, learning_rate=rate) for rate in rates] if bins else []
+    yield from settle(config, rows, run(), [run(sampling=name, bins=bins) for name, bins in tried])
+
+
+def settle(config: SGSConfig, rows: Rows, plain: Run, grid: Sequence[Run]) -> Generator[Run, None, list[Run | None]]:
+    """Ways to sample, then rates of the best and of `plain`, with the first seed; then the best of both, all seeds."""
+    rates = [config.learning_rate * times for times in config.rates]
+    unsampled = [dataclasses.replace(plain, learning_rate=rate) for rate in rates]
+    yield from [*grid, *unsampled]
+    way = choose(rows, grid)
+    sampled = [dataclasses.replace(way, learning_rate=rate) for rate in rates] if way else []
     yield from sampled
-    best = choose(rows, sampled, column=LAYER_FALL, least=42) if sampled else None
-    for chosen in (best, choose(rows, plain, column="Top-1", least=0)):
-        if chosen:
-            yield from (dataclasses.replace(chosen, seed=seed) for seed in config.seeds)
+    best = [choose(rows, sampled), choose(rows, unsampled)]
+    yield from (dataclasses.replace(each, seed=seed) for seed in config.seeds for each in best if each)
+    return best
 
 
 def of(config: SGSConfig, network: str, *, frames: tuple[int, ...] = (), **settings: Any) -> Run:
@@ -219,13 +221,12 @@ def of(config: SGSConfig, network: str, *, frames: tuple[int, ...] = (), **setti
     return Run(network=network, frames=frames, **{"learning_rate": config.learning_rate, **settings})
 
 
-def choose(rows: dict[str, dict], grid: Sequence[Run], *, column: str, least: float) -> Run | None:
-    """Of those that have enough of a column on val, the one most often right there, or else the one with the most."""
-    if any(run.name not in rows for run in grid):
+def choose(rows: Rows, grid: Sequence[Run], *, least: float = ENOUGH) -> Run | None:
+    """Of those that save enough after the layer on val, the one most often right there, or else what saves the most."""
+    if not grid or any(run.name not in rows for run in grid):
         return None
-    found = {run: rows[run.name]["val"] for run in grid}
-    enough = [run for run in grid if found[run][column] >= least]
-    return max(enough or grid, key=lambda run: found[run]["Top-1" if enough else column])
+    enough = [run for run in grid if run.sampling == "none" or rows[run.name]["val"][LAYER_FALL] >= least]
+    return max(enough or grid, key=lambda run: rows[run.name]["val"]["Top-1" if enough else LAYER_FALL])
 
 
 def held_file(config: SGSConfig, split: str) -> Path:
@@ -237,7 +238,7 @@ def files_of(config: SGSConfig, run: Run) -> tuple[Path, Path]:
     return config.scratch / "weights" / f"{run.name}.safetensors", config.out / "rows" / f"{run.name}.json"
 
 
-def read_rows(config: SGSConfig) -> dict[str, dict]:
+def read_rows(config: SGSConfig) -> Rows:
     """What the runs that are done have left, by their names."""
     return {file.stem: json.loads(file.read_text()) for file in sorted((config.out / "rows").glob("*.json"))}
 
@@ -261,8 +262,7 @@ def train(config: SGSConfig, run: Run) -> str:
         attention=after if run.sampling == "attention" else None,
     ).to(config.device)
     kind: dict[str, Any] = {"optimizer": config.optimizer, "batch_size": config.batch_size, "label_smoothing": 0.1}
-    kind["epochs"] = config.first_epochs if is_first else config.epochs
-    fit = FitConfig(learning_rate=run.learning_rate, **kind)
+    fit = FitConfig(learning_rate=run.learning_rate, epochs=config.first_epochs if is_first else config.epochs, **kind)
     judge = partial(fit_and_judge, plain_gmacs=plain_gmacs, tell=partial(print, f"{run.name}:", flush=True))
     found = judge(classifier, held, offsets=run.frames, config=fit, seed=run.seed)
     row = {**dataclasses.asdict(run), "variant": run.variant, "sgs": sgs, **found}

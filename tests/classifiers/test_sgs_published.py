@@ -257,7 +257,7 @@ def test_the_number_of_bins_is_the_weights_own_unless_another_is_asked_for(tmp_p
 def test_a_similarity_network_of_another_size_is_refused_by_name(tmp_path):
     path = saved(tmp_path)
     for options in ({"network": "authors"}, {"embedding_dim": 4}):
-        with pytest.raises(WeightsError, match="another size, by its `network` or its `embedding_dim`"):
+        with pytest.raises(WeightsError, match="another size, by its `network`, `embedding_dim` or `per_step`"):
             make_classifier("tiny_r3d", weights=path, sgs={"after": "layer2", **options})
 
 

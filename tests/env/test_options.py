@@ -35,6 +35,7 @@ def test_every_option_of_sampling_reaches_the_network():
                 "sgs_epsilon": True,
                 "sgs_detach": True,
                 "sgs_network": "authors",
+                "sgs_per_step": True,
                 "sgs_order": "time",
                 "sgs_block": 2,
             },
@@ -46,6 +47,7 @@ def test_every_option_of_sampling_reaches_the_network():
     assert [getattr(plain, name) for name in names] == of_plain
     assert [getattr(other, name) for name in names] == of_other
     assert other.embed[0].out_channels == plain.embed[0].out_channels // 2
+    assert (plain.embed[3].num_features, other.embed[3].num_features) == (8, 2 * other.embed[3].num_steps)
 
 
 @dataclass(frozen=True)

@@ -70,24 +70,34 @@ def test_what_saves_enough_is_chosen_by_its_top1_on_val(experiment):
         grid[1].name: row(97.0, layer=43, clip=8),
         grid[2].name: row(99.0, layer=30, clip=7),
     }
-    column = "fall after the layer (%)"
-    assert experiment.choose(rows, grid, column=column, least=42) == grid[1]
-    assert experiment.choose(rows, grid, column=column, least=60) == grid[0]  # none saves enough: what saves most
-    assert experiment.choose(dict(list(rows.items())[:2]), grid, column=column, least=42) is None  # not all are done
+    assert experiment.choose(rows, grid, least=42) == grid[1]
+    assert experiment.choose(rows, grid, least=60) == grid[0]  # none saves enough: what saves most
+    assert experiment.choose(dict(list(rows.items())[:2]), grid, least=42) is None  # not all are done
 
 
 def test_sampling_is_compared_with_as_many_frames_as_cost_the_same(experiment):
-    config = experiment.SGSConfig(sets=("whole",), seeds=(0, 1))
-    before = list(experiment.plan(config, {}))
-    assert {run.seed for run in before if run.sampling == "attention"} == {0, 1}
-    assert {run.frames for run in before} == {tuple(range(16)), tuple(range(0, 16, 2)), tuple(range(8))}
-    rows = {run.name: row(90 + run.bins / 10, layer=60, clip=37.5) for run in before if run.bins}
-    after = [run for run in experiment.plan(config, rows) if run not in before]
-    chosen = [run for run in after if run.bins]
-    assert {(run.sampling, run.bins, run.seed) for run in chosen} == {("kronecker, time, fours", 3, 1)}
-    assert {run.frames for run in after if not run.bins} == {tuple(range(10)), (0, 2, 3, 5, 7, 8, 10, 12, 13, 15)}
-    assert {run.seed for run in after if not run.bins} == {0, 1}
-    assert len({dataclasses.replace(run, seed=0).name for run in after}) == 3
+    config = experiment.SGSConfig(sets=("whole",), seeds=(0, 1), rates=(1,))
+    [plain, *grid] = sorted(experiment.plan(config, {}), key=lambda run: run.bins or 0)
+    assert (plain.sampling, [(run.bins, run.seed) for run in grid]) == ("none", [(2, 0), (3, 0)])
+    rows = {run.name: row(90 + run.bins / 10, layer=60, clip=37.5) for run in grid}
+    rows[plain.name] = {"val": {"Top-1": 91}}  # which says nothing of maps
+    after = [run for run in experiment.plan(config, rows) if run not in (plain, *grid)]
+    assert {(run.sampling, run.seed) for run in after if run.bins} == {("kronecker, time, fours", 1)}
+    assert {run.bins for run in after if run.bins} == {3}
+    assert {run.seed for run in after if run.sampling == "attention"} == {0, 1}
+    fewer = {run.frames for run in after if run.sampling == "none"}
+    same_cost = {tuple(range(10)), (0, 2, 3, 5, 7, 8, 10, 12, 13, 15)}
+    assert fewer == {tuple(range(16)), tuple(range(0, 16, 2)), tuple(range(8)), *same_cost}
+    assert len({dataclasses.replace(run, seed=0).name for run in after}) == 7
+
+
+def test_what_is_compared_with_sampling_is_trained_at_the_plain_networks_rate(experiment):
+    config = experiment.SGSConfig(sets=("whole",), seeds=(0, 1), learning_rate=0.1)
+    [*grid] = experiment.plan(config, {})
+    rows = {run.name: row(90 + 10 * run.learning_rate, layer=60, clip=37.5) for run in grid}
+    others = [run for run in experiment.plan(config, rows) if run not in grid and not run.bins]
+    assert {(run.learning_rate, run.seed) for run in others} == {(0.2, 0), (0.2, 1)}
+    assert {run.sampling for run in others} == {"none", "attention"}
 
 
 @pytest.mark.campaign

@@ -34,6 +34,7 @@ class ClassifierOptions:
         sgs_epsilon: keep the map of largest magnitude, as its authors' code does.
         sgs_detach: let the network before it learn nothing from the bins.
         sgs_network: the similarity network of the paper, or of its authors.
+        sgs_per_step: compare maps with what is usual at their places in time; all clips then have as many.
         sgs_order: of the maps that are kept: of their bins, or in time.
         sgs_block: maps in a row that are sampled together, of slowfast one number for each pathway; None for all.
         attention: the stage after which temporal attention stands, in place of sampling.
@@ -56,6 +57,7 @@ class ClassifierOptions:
     sgs_epsilon: bool = False
     sgs_detach: bool = False
     sgs_network: str = "paper"
+    sgs_per_step: bool = False
     sgs_order: str = "bins"
     sgs_block: int | tuple[int, ...] | None = None
     attention: str | None = None
@@ -117,6 +119,7 @@ class ClassifierOptions:
             "epsilon": self.sgs_epsilon,
             "detach": self.sgs_detach,
             "network": self.sgs_network,
+            "per_step": self.sgs_per_step,
             "order": self.sgs_order,
             "block": self.sgs_block,
         }
