@@ -52,7 +52,7 @@ class SimilarityGuidedSampling(nn.Module):
         order: of the maps that are kept: of their `bins` (Eq. 4), or in `time`, by the weighted mean of what is
             merged. Ours: neither paper nor code has it. The order of bins says nothing of before and after.
         block: how many maps in a row are sampled together, each block by itself (appendix A); None for all.
-        num_steps: T, if its batch norm is to have statistics of each step in time (ours; `StepNorm`).
+        num_steps: T, if its batch norm is to have statistics of each step in time (ours; `StepNetwork`).
 
     Raises:
         ValueError: an unknown name, a number of bins that is not positive, or an L that does not fit.
@@ -238,7 +238,9 @@ def with_sgs(classifier: ClipClassifier, *, after: str = "layer1", **options: An
     return adaptive.train(classifier.training)
 
 
-def _sampling(maps: Any, *, stage: int, block: Any = None, per_step: bool = False, **options: Any) -> nn.Module:
+def _sampling(
+    maps: Any, *, stage: int, block: int | Sequence[int] | None = None, per_step: bool = False, **options: Any
+) -> nn.Module:
     """The sampling of such maps, or of each of two pathways; an error as of `with_sgs`."""
     pathways = [maps] if isinstance(maps, Tensor) else maps
     blocks = [block] * len(pathways) if block is None or isinstance(block, int) else list(block)

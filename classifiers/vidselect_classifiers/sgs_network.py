@@ -20,37 +20,43 @@ def similarity_network(channels: int, embedding_dim: int, *, kind: str, num_step
             nn.init.normal_(convolution.weight, std=LINEAR_STD)
             assert convolution.bias is not None
             nn.init.zeros_(convolution.bias)
-    norm = nn.BatchNorm1d(embedding_dim) if num_steps is None else StepNorm(embedding_dim, num_steps)
-    return nn.Sequential(convolutions[0], nn.ReLU(inplace=True), convolutions[1], norm)
+    layers = convolutions[0], nn.ReLU(inplace=True), convolutions[1]
+    if num_steps is None:
+        return nn.Sequential(*layers, nn.BatchNorm1d(embedding_dim))
+    return StepNetwork(*layers, nn.BatchNorm1d(embedding_dim * num_steps), num_steps=num_steps)
 
 
-class StepNorm(nn.BatchNorm1d):
-    """Batch norm of (B, L, T) with statistics, scale and shift of each of T steps (Cooijmans et al., ICLR 2017).
+class StepNetwork(nn.Sequential):
+    """Layers whose last, a batch norm, has statistics, scale and shift of each step (Cooijmans et al., ICLR 2017).
 
     What all clips have in common at a step, as the zeros that convolutions put before the first and after the last
     frame, is then no difference between two maps of a clip. A batch of one clip, whose own statistics would leave
-    nothing of it, is normalised by the running ones in training too.
+    nothing of it, is normalised by the running ones in training too. The norm is a plain one of L * T features, and
+    so is shared among processes as any other.
     """
 
-    def __init__(self, num_features: int, num_steps: int) -> None:
-        super().__init__(num_features * num_steps)
+    def __init__(self, *layers: nn.Module, num_steps: int) -> None:
+        super().__init__(*layers)
         self.num_steps = num_steps
 
-    def forward(self, embedding: Tensor) -> Tensor:
-        """(B, L, T) -> (B, L, T).
+    def forward(self, means: Tensor) -> Tensor:
+        """(B, C, T) -> (B, L, T).
 
         Raises:
             ValueError: clips of another T.
         """
-        if embedding.shape[2] != self.num_steps:
+        if means.shape[2] != self.num_steps:
             raise ValueError(
                 f"sampling with statistics of each step in time takes the {self.num_steps} maps that it was made for,"
-                f" and not {embedding.shape[2]}"
+                f" and not {means.shape[2]}"
             )
-        flat = embedding.flatten(1)
-        if len(flat) > 1:
-            return super().forward(flat).unflatten(1, embedding.shape[1:])
-        normed = nn.functional.batch_norm(
-            flat, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
-        )
-        return normed.unflatten(1, embedding.shape[1:])
+        *layers, norm = self
+        for layer in layers:
+            means = layer(means)
+        flat = means.flatten(1)
+        if self.training and len(flat) == 1 and isinstance(norm, nn.BatchNorm1d):  # and no other process has clips
+            running = norm.running_mean, norm.running_var
+            flat = nn.functional.batch_norm(flat, *running, norm.weight, norm.bias, training=False, eps=norm.eps)
+        else:
+            flat = norm(flat)
+        return flat.unflatten(1, means.shape[1:])

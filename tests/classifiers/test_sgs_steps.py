@@ -6,11 +6,11 @@ import re
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vidselect_classifiers import WeightsError, make_classifier, save_weights
 from vidselect_classifiers.sgs import SimilarityGuidedSampling, with_sgs
-from vidselect_classifiers.sgs_network import StepNorm
+from vidselect_classifiers.sgs_network import StepNetwork
 
 
 def still_clips_between_zeros() -> Tensor:
@@ -20,14 +20,18 @@ def still_clips_between_zeros() -> Tensor:
     return colours.expand(-1, -1, 4, 2, 2) * torch.tensor([0.5, 1, 1, 0.5])[:, None, None]
 
 
+def norm_of(embedding_dim: int, num_steps: int) -> StepNetwork:
+    return StepNetwork(nn.BatchNorm1d(embedding_dim * num_steps), num_steps=num_steps)
+
+
 def kept(layer: SimilarityGuidedSampling, maps: Tensor) -> list[int]:
     return sorted(layer(maps).lengths.unique().tolist())
 
 
 def test_every_step_has_mean_0_and_deviation_1_of_its_own():
     embedding = torch.tensor([[[1.0, 10.0]], [[3.0, 30.0]]])  # two clips, L = 1, T = 2
-    torch.testing.assert_close(StepNorm(1, 2)(embedding), torch.tensor([[[-1.0, -1.0]], [[1.0, 1.0]]]))
-    together = torch.nn.BatchNorm1d(1)(embedding)
+    torch.testing.assert_close(norm_of(1, 2)(embedding), torch.tensor([[[-1.0, -1.0]], [[1.0, 1.0]]]))
+    together = nn.BatchNorm1d(1)(embedding)
     assert together[0, 0, 0] < together[1, 0, 0] < together[0, 0, 1] < 0 < together[1, 0, 1]
 
 
@@ -45,12 +49,12 @@ def test_a_still_clip_is_merged_into_one_map_a_pair_although_zeros_stand_around_
 
 def test_one_clip_is_normalised_by_the_running_statistics_in_training_too():
     torch.manual_seed(0)
-    norm = StepNorm(2, 3)
+    norm = norm_of(2, 3)
     norm(torch.randn(16, 2, 3))
     clip = torch.randn(1, 2, 3)
-    in_training, running = norm(clip), norm.running_mean.clone()
+    in_training, running = norm(clip), norm[0].running_mean.clone()
     torch.testing.assert_close(in_training, norm.eval()(clip))
-    assert torch.equal(norm.running_mean, running)
+    assert torch.equal(norm[0].running_mean, running)
 
 
 def test_clips_of_another_length_are_refused_by_both_numbers():
@@ -62,7 +66,7 @@ def test_clips_of_another_length_are_refused_by_both_numbers():
 def test_saved_weights_are_of_sampling_by_step_or_not(tmp_path):
     torch.manual_seed(0)
     made = with_sgs(make_classifier("tiny_r3d"), after="layer2", per_step=True)
-    maps = made.network.sgs.embed[3].num_steps
+    maps = made.network.sgs.embed.num_steps
     path = tmp_path / "weights.safetensors"
     save_weights(made, path)
     again = make_classifier("tiny_r3d", weights=path, sgs={"after": "layer2", "per_step": True}).network.sgs

@@ -47,7 +47,7 @@ def test_every_option_of_sampling_reaches_the_network():
     assert [getattr(plain, name) for name in names] == of_plain
     assert [getattr(other, name) for name in names] == of_other
     assert other.embed[0].out_channels == plain.embed[0].out_channels // 2
-    assert (plain.embed[3].num_features, other.embed[3].num_features) == (8, 2 * other.embed[3].num_steps)
+    assert (plain.embed[3].num_features, other.embed[3].num_features) == (8, 2 * other.embed.num_steps)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from vidselect_classifiers import make_classifier
+from vidselect_classifiers.sgs import SimilarityGuidedSampling
 from vidselect_env.datasets import load_dataset
 from vidselect_env.envs.batched import SelectVectorEnv
 from vidselect_env.fitting.checkpoint import check_recipe, resumed_batch_size
@@ -52,6 +53,18 @@ def test_a_shared_norm_keeps_names_and_is_the_norm_itself_in_testing():
     expected = network(clips)
     shared = share_norms(network, on_gpu=False)
     assert isinstance(shared[1][0], SharedBatchNorm)
+    assert list(shared.state_dict()) == list(before)
+    assert torch.equal(shared(clips), expected)
+
+
+def test_sampling_by_step_keeps_its_result_and_names_where_norms_are_shared():
+    network = SimilarityGuidedSampling(4, num_steps=3).embed
+    network(torch.randn(8, 4, 3))
+    network.eval()
+    before, clips = network.state_dict(), torch.randn(5, 4, 3)
+    expected = network(clips)
+    shared = share_norms(network, on_gpu=False)
+    assert isinstance(shared[3], SharedBatchNorm)
     assert list(shared.state_dict()) == list(before)
     assert torch.equal(shared(clips), expected)
 

@@ -93,7 +93,7 @@ def test_sampling_is_compared_with_as_many_frames_as_cost_the_same(experiment):
 
 def test_what_is_compared_with_sampling_is_trained_at_the_plain_networks_rate(experiment):
     config = experiment.SGSConfig(sets=("whole",), seeds=(0, 1), learning_rate=0.1)
-    [*grid] = experiment.plan(config, {})
+    grid = list(experiment.plan(config, {}))
     rows = {run.name: row(90 + 10 * run.learning_rate, layer=60, clip=37.5) for run in grid}
     others = [run for run in experiment.plan(config, rows) if run not in grid and not run.bins]
     assert {(run.learning_rate, run.seed) for run in others} == {(0.2, 0), (0.2, 1)}
