@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import os
 import subprocess
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from vidselect_classifiers import make_classifier
+from vidselect_classifiers.ragged import RaggedMaps
 from vidselect_classifiers.sgs import SimilarityGuidedSampling
 from vidselect_env.datasets import load_dataset
 from vidselect_env.envs.batched import SelectVectorEnv
@@ -67,6 +69,22 @@ def test_sampling_by_step_keeps_its_result_and_names_where_norms_are_shared():
     assert isinstance(shared[3], SharedBatchNorm)
     assert list(shared.state_dict()) == list(before)
     assert torch.equal(shared(clips), expected)
+
+
+def test_maps_of_different_lengths_are_normalised_together_where_norms_are_shared(tmp_path):
+    torch.manual_seed(0)
+    norm = nn.BatchNorm3d(4)
+    shared = share_norms(copy.deepcopy(norm), on_gpu=False)
+    groups = [torch.randn(2, 4, length, 3, 3) for length in (1, 3)]
+    maps = RaggedMaps(groups, order=torch.arange(4), lengths=torch.tensor([1, 1, 3, 3]))
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        found = shared(maps)
+    finally:
+        torch.distributed.destroy_process_group()
+    torch.testing.assert_close(found.packed(), norm(maps).packed())
+    torch.testing.assert_close(shared.running_var, norm.running_var)
+    torch.testing.assert_close(shared.eval()(maps).packed(), norm.eval()(maps).packed())
 
 
 def test_two_processes_take_turns_at_the_batches_of_one(video_folder):

@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, distributed, nn
 
+from vidselect_classifiers.ragged import RaggedMaps
+
 _Value = TypeVar("_Value")
 TIMEOUT = timedelta(minutes=30)  # the first process may make a data set while the others wait
 
@@ -167,13 +169,15 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         self.training = like.training
 
     def _check_input_dim(self, input: Tensor) -> None:
-        if input.ndim < 2:
-            raise ValueError(f"the input has {input.ndim} dimensions: a batch norm takes at least 2")
+        if input.dim() < 2:
+            raise ValueError(f"the input has {input.dim()} dimensions: a batch norm takes at least 2")
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Of (B, C, ...), the same shape."""
+    def forward(self, input: Any) -> Any:
+        """Of (B, C, ...), the same shape; of maps of different lengths, whose statistics are of all maps, the same."""
         if not self.training:
             return super().forward(input)
+        if isinstance(input, RaggedMaps):
+            return input.with_packed(self(input.packed()))
         from torch.distributed.nn.functional import all_reduce  # the sum through which gradients go back
 
         self._check_input_dim(input)
